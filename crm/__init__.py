@@ -1,0 +1,1 @@
+"""What the CRM says: canonical tables, the history store, importers, the simulator."""

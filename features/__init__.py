@@ -1,0 +1,1 @@
+"""What was known at a moment: snapshots, point-in-time features, KPIs."""

@@ -1,0 +1,1 @@
+"""Answering: the model bundle, scores, reasons and the service."""

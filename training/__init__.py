@@ -1,0 +1,1 @@
+"""Learning and proof: labels, models, calibration, the audit, MLflow."""

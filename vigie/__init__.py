@@ -1,0 +1,1 @@
+"""The door: the command line, one module a group of commands, no logic of its own."""
