@@ -1,0 +1,144 @@
+"""One transaction on a store through ADBC: bulk reads and merges as Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from crm.store.address import StoreAddress
+from crm.store.faults import explain
+
+#: Rows read in one piece. SQLite's driver takes a column's type from the first piece that it reads, so a
+#: piece is read whole and then cast.
+PIECE = 500_000
+
+_DIALECTS: dict[str, sa.Dialect] = {
+    # With named parameters a percent sign in a literal stays single.
+    "sqlite": sqlite.dialect(paramstyle="named"),
+    "postgresql": postgresql.dialect(paramstyle="named"),
+}
+_CACHE_KIB = 200_000
+_LOCK_WAIT_MS = 60_000
+
+
+class Transaction:
+    """One transaction on a store; what it did stays only after :meth:`commit`.
+
+    Parameters
+    ----------
+    address : StoreAddress
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        self._address = address
+        self._dialect = _DIALECTS[address.kind]
+        with self._explained():
+            if address.kind == "sqlite":
+                self._connection = adbc_driver_sqlite.dbapi.connect(address.for_adbc)
+            else:
+                self._connection = adbc_driver_postgresql.dbapi.connect(address.for_adbc)
+        self._cursor = self._connection.cursor()
+
+    def __enter__(self) -> Transaction:
+        if self._address.kind == "sqlite":
+            self.run(sa.text(f"PRAGMA busy_timeout = {_LOCK_WAIT_MS}"))
+            self.run(sa.text(f"PRAGMA cache_size = -{_CACHE_KIB}"))
+            self._cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(PIECE)})
+        else:
+            self.run(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Closing an ADBC connection rolls back what was not committed.
+        self._cursor.close()
+        self._connection.close()
+
+    def run(self, statement: sa.Executable) -> None:
+        """Run a statement that gives no rows."""
+        with self._explained():
+            self._cursor.execute(self._text(statement))
+
+    def lock(self, table: sa.Table) -> None:
+        """Wait until no other transaction holds this lock, and hold it to the end.
+
+        SQLite lets one transaction write at a time as it is.
+        """
+        if self._address.kind == "postgresql":
+            # Before the first query, so that the transaction sees what others did until now.
+            self.run(sa.text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE"))
+
+    def fetch(self, query: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        """Give the rows of a small query."""
+        with self._explained():
+            self._cursor.execute(self._text(query))
+            return [tuple(row) for row in self._cursor.fetchall()]
+
+    def read(self, table: sa.Table) -> pa.Table:
+        """Give all rows of a table in their order."""
+        pieces: list[pa.Table] = []
+        last = -1
+        while not pieces or pieces[-1].num_rows == PIECE:
+            query = table.select().where(table.c.position > last).order_by(table.c.position).limit(PIECE)
+            with self._explained():
+                self._cursor.execute(self._text(query))
+                piece = self._cursor.fetch_arrow_table()
+            pieces.append(piece.cast(_arrow_schema(table)))
+            last = piece.column("position")[-1].as_py() if piece.num_rows else last
+        return pa.concat_tables(pieces)
+
+    def merge(self, table: sa.Table, key: str, rows: pa.Table) -> None:
+        """Insert the rows whose key is new, and write over those stored whose values differ.
+
+        A row that is stored already keeps its position, and its load if nothing differs.
+        """
+        staged = f"staged_{table.name}"
+        with self._explained():
+            self._cursor.adbc_ingest(staged, rows, mode="create", temporary=True)
+        names = [column.name for column in table.columns]
+        source = sa.table(staged, *(sa.column(name) for name in names))
+        insert = sqlite.insert(table) if self._address.kind == "sqlite" else postgresql.insert(table)
+        # SQLite takes ON CONFLICT after a SELECT for a join's ON, unless there is a WHERE.
+        filled = insert.from_select(names, sa.select(source).where(sa.literal_column("1") == sa.literal(1)))
+        values = [name for name in names if name not in ("position", "load_id", key)]
+        differs = sa.or_(*(table.c[name].is_distinct_from(filled.excluded[name]) for name in values))
+        merged = filled.on_conflict_do_update(
+            index_elements=[key],
+            set_={name: filled.excluded[name] for name in [*values, "load_id"]},
+            where=differs,
+        )
+        self.run(merged)
+        self.run(sa.text(f"DROP TABLE {staged}"))
+
+    def commit(self) -> None:
+        """Keep what was done."""
+        with self._explained():
+            self._connection.commit()
+
+    def _text(self, statement: sa.Executable) -> str:
+        compiled = statement.compile(  # type: ignore[attr-defined]
+            dialect=self._dialect, compile_kwargs={"literal_binds": True}
+        )
+        return str(compiled)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            raise explain(str(error), self._address) from None
+
+
+def _arrow_schema(table: sa.Table) -> pa.Schema:
+    types = {sa.BigInteger: pa.int64(), sa.Double: pa.float64(), sa.Text: pa.large_string()}
+    return pa.schema([(column.name, types[type(column.type)]) for column in table.columns])

@@ -1,0 +1,271 @@
+"""The history store: a CRM's history in SQLite or PostgreSQL, loaded by key and read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+import sqlalchemy as sa
+
+from crm.errors import StoreError
+from crm.history import History
+from crm.schema import TABLES, Table
+from crm.store.address import StoreAddress
+from crm.store.bulk import Transaction
+from crm.store.faults import explain
+from crm.store.layout import ATTRIBUTES, LOADS, STORED
+from crm.store.reports import Load, LoadReport, RowCounts, dump_counts, read_counts
+from crm.store.rows import AttributeKind, from_rows, to_rows
+from crm.store.versions import bring_up
+from crm.validation import validate
+from crm.values import as_text
+
+_LOCK_WAIT_S = 60
+
+
+class Store:
+    """A history store; :meth:`open` makes one.
+
+    Parameters
+    ----------
+    address : StoreAddress
+        Of a store whose schema is the newest.
+    """
+
+    def __init__(self, address: StoreAddress) -> None:
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.address)!r})"
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = False, upgrade: bool = False) -> Store:
+        """Open a history store.
+
+        Parameters
+        ----------
+        url : str
+            ``sqlite:///history.db``, ``postgresql://user:password@host/database``, or the path of a file.
+        create : bool
+            Whether to make the store where there is none.
+        upgrade : bool
+            Whether to bring a store made by an older Vigie to the newest schema.
+
+        Raises
+        ------
+        StoreError
+            Where there is none, or it cannot be used; says why and what to do.
+        """
+        address = StoreAddress.parse(url)
+        _check_file(address, create=create)
+        options = {"timeout": _LOCK_WAIT_S} if address.kind == "sqlite" else {}
+        engine = sa.create_engine(address.for_sqlalchemy, poolclass=sa.NullPool, connect_args=options)
+        if address.kind == "sqlite":
+            sa.event.listen(engine, "connect", _leave_transactions_alone)
+        try:
+            bring_up(engine, address, create=create, upgrade=upgrade)
+        except sa.exc.DBAPIError as error:
+            raise explain(str(error.orig), address) from None
+        return cls(address)
+
+    def load(
+        self,
+        frames: Mapping[str, pd.DataFrame],
+        *,
+        source: str,
+        exported_at: pd.Timestamp | None,
+        mapping_digest: str = "",
+        loaded_at: pd.Timestamp | None = None,
+    ) -> LoadReport:
+        """Merge frames into the store by key, all of them or none.
+
+        A frame's row is the whole row: what it leaves empty becomes empty. A column or attribute that the
+        frame does not have keeps its stored values. Stored rows that the frame does not have stay.
+
+        Parameters
+        ----------
+        frames : mapping of str to DataFrame
+            By name of table.
+        source : str
+            Where the rows come from, for messages and the list of loads.
+        exported_at : Timestamp, optional
+            When the CRM gave them.
+        mapping_digest : str
+            Of the mapping that read them.
+        loaded_at : Timestamp, optional
+            Now.
+
+        Raises
+        ------
+        ExportError
+            Where a frame is not valid, see :func:`crm.validation.validate`.
+        StoreError
+            Where the store cannot be written: the disk is full, it is locked.
+        """
+        unknown = sorted(set(frames) - set(TABLES))
+        if unknown:
+            raise ValueError(f"no table is called {unknown[0]!r}; the tables are {', '.join(TABLES)}")
+        counts: dict[str, RowCounts] = {}
+        with Transaction(self.address) as transaction:
+            load_id = _begin(transaction, source, exported_at, mapping_digest, loaded_at)
+            for name, table in TABLES.items():
+                if name in frames:
+                    counts[name] = _load_table(transaction, table, frames[name], source, load_id)
+            report = LoadReport(load_id, counts)
+            earlier = _same_load(transaction, load_id, source, exported_at, mapping_digest)
+            if earlier is not None and not report.is_change:
+                return LoadReport(earlier, counts)
+            done = LOADS.update().where(LOADS.c.load_id == load_id).values(counts=dump_counts(counts))
+            transaction.run(done)
+            transaction.commit()
+        return report
+
+    def read(self, tables: Iterable[str] | None = None) -> History:
+        """Give the history, or those tables of it and the others empty, all as of one moment.
+
+        Raises
+        ------
+        StoreError
+            Where the store cannot be read.
+        """
+        names = list(TABLES) if tables is None else list(tables)
+        with Transaction(self.address) as transaction:
+            return History.of({name: _read_table(transaction, TABLES[name]) for name in names})
+
+    def loads(self) -> list[Load]:
+        """Give the loads, the first first."""
+        with Transaction(self.address) as transaction:
+            rows = transaction.fetch(sa.select(LOADS).order_by(LOADS.c.load_id))
+        return [
+            Load(load_id, source, _moment(exported), digest, _moment(loaded), read_counts(counts))
+            for load_id, source, exported, digest, loaded, counts in rows
+        ]
+
+
+def _check_file(address: StoreAddress, *, create: bool) -> None:
+    """Say what is wrong with a SQLite file before SQLite makes an empty one in its place."""
+    if address.path is None:
+        return
+    if address.path.is_dir():
+        raise StoreError(
+            f"{address} is a folder; name a file in it, for example {address.path / 'history.db'}"
+        )
+    if not address.path.parent.is_dir():
+        raise StoreError(f"{address}: there is no folder {address.path.parent}; make it first")
+    if not create and not address.path.exists():
+        raise StoreError(f"{address} does not exist; make it with: vigie import … --history '{address}'")
+
+
+def _leave_transactions_alone(connection: object, _: object) -> None:
+    # Python's driver would commit before each change of the schema.
+    connection.isolation_level = None  # type: ignore[attr-defined]
+
+
+def _begin(
+    transaction: Transaction,
+    source: str,
+    exported_at: pd.Timestamp | None,
+    mapping_digest: str,
+    loaded_at: pd.Timestamp | None,
+) -> int:
+    """Enter the load. It is the first thing written, so that a second load waits from here on."""
+    transaction.lock(LOADS)
+    following = sa.select(
+        sa.func.coalesce(sa.func.max(LOADS.c.load_id), 0) + 1,
+        *(
+            sa.literal(value, column.type) if value is not None else sa.null()
+            for column, value in (
+                (LOADS.c.source, source),
+                (LOADS.c.exported_at, _microseconds(exported_at)),
+                (LOADS.c.mapping_digest, mapping_digest),
+                (LOADS.c.loaded_at, _microseconds(loaded_at)),
+                (LOADS.c.counts, "{}"),
+            )
+        ),
+    )
+    transaction.run(LOADS.insert().from_select(list(LOADS.columns.keys()), following))
+    return int(transaction.fetch(sa.select(sa.func.max(LOADS.c.load_id)))[0][0])
+
+
+def _same_load(
+    transaction: Transaction,
+    load_id: int,
+    source: str,
+    exported_at: pd.Timestamp | None,
+    mapping_digest: str,
+) -> int | None:
+    query = sa.select(sa.func.max(LOADS.c.load_id)).where(
+        LOADS.c.load_id < load_id,
+        LOADS.c.source == source,
+        LOADS.c.mapping_digest == mapping_digest,
+        LOADS.c.exported_at.is_not_distinct_from(_microseconds(exported_at)),
+    )
+    found = transaction.fetch(query)[0][0]
+    return None if found is None else int(found)
+
+
+def _load_table(
+    transaction: Transaction, table: Table, frame: pd.DataFrame, source: str, load_id: int
+) -> RowCounts:
+    kinds = _attribute_kinds(transaction, table)
+    absent = [name for name in (*table.names, *kinds) if name not in frame.columns]
+    if absent and table.key in frame.columns:
+        frame = _with_stored(frame, _read_table(transaction, table), table.key, absent)
+    frame = validate(table, frame, f"{source}: {table.name}")
+    if table.open_ended:
+        kinds = _enter_attributes(transaction, table, frame, kinds)
+    stored = STORED[table.name]
+    n_before, last = transaction.fetch(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(stored.c.position), 0)).select_from(stored)
+    )[0]
+    transaction.merge(stored, table.key, to_rows(table, frame, kinds, int(last) + 1, load_id))
+    n_after = transaction.fetch(sa.select(sa.func.count()).select_from(stored))[0][0]
+    n_written = transaction.fetch(
+        sa.select(sa.func.count()).select_from(stored).where(stored.c.load_id == load_id)
+    )[0][0]
+    n_new = int(n_after) - int(n_before)
+    return RowCounts(new=n_new, changed=int(n_written) - n_new, unchanged=len(frame) - int(n_written))
+
+
+def _with_stored(frame: pd.DataFrame, stored: pd.DataFrame, key: str, absent: list[str]) -> pd.DataFrame:
+    """Give the frame with the stored values of the columns that it does not have."""
+    known = stored.set_index(key).reindex(as_text(frame[key]))
+    kept = {name: known[name].to_numpy() for name in absent if known[name].notna().any()}
+    return frame.assign(**{name: pd.array(v, dtype=known[name].dtype) for name, v in kept.items()})
+
+
+def _attribute_kinds(transaction: Transaction, table: Table) -> dict[str, AttributeKind]:
+    if not table.open_ended:
+        return {}
+    query = sa.select(ATTRIBUTES.c.name, ATTRIBUTES.c.kind).where(ATTRIBUTES.c.table_name == table.name)
+    return dict(transaction.fetch(query.order_by(ATTRIBUTES.c.position)))  # type: ignore[arg-type]
+
+
+def _enter_attributes(
+    transaction: Transaction, table: Table, frame: pd.DataFrame, kinds: Mapping[str, AttributeKind]
+) -> dict[str, AttributeKind]:
+    """Note new attributes, and numbers that turned out to be text; give the kinds of all."""
+    merged = dict(kinds)
+    for name in (str(name) for name in frame.columns if name not in set(table.names)):
+        kind: AttributeKind = "number" if frame[name].dtype == "float64" else "text"
+        if name not in merged:
+            values = {"table_name": table.name, "name": name, "kind": kind, "position": len(merged)}
+            transaction.run(ATTRIBUTES.insert().values(values))
+            merged[name] = kind
+        elif kind == "text" and merged[name] == "number":
+            this = (ATTRIBUTES.c.table_name == table.name) & (ATTRIBUTES.c.name == name)
+            transaction.run(ATTRIBUTES.update().where(this).values(kind="text"))
+            merged[name] = "text"
+    return merged
+
+
+def _read_table(transaction: Transaction, table: Table) -> pd.DataFrame:
+    return from_rows(table, transaction.read(STORED[table.name]), _attribute_kinds(transaction, table))
+
+
+def _microseconds(moment: pd.Timestamp | None) -> int | None:
+    return None if moment is None else int(moment.as_unit("us").value)
+
+
+def _moment(microseconds: int | None) -> pd.Timestamp | None:
+    return None if microseconds is None else pd.Timestamp(microseconds, unit="us", tz="UTC")
