@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError, VigieError
+from features.series import Series
 from serving.outcome_model import ENTITIES, OutcomeModel
 
 #: Format that this version writes; a reader refuses a newer one.
@@ -54,8 +55,9 @@ class ModelBundle:
     name : str
     audit, report, config : mapping
         Plain JSON; a number that is not finite becomes null.
-    series : mapping of str to ndarray
-        Statistics that cross records.
+    series : mapping of {"lead", "deal"} to Series
+        Statistics that cross records (a rep's workload and outcomes, an account's deals), for records that
+        are scored without the history they belong to.
     """
 
     models: Mapping[str, OutcomeModel]
@@ -65,7 +67,7 @@ class ModelBundle:
     audit: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
-    series: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.models or any(key not in ENTITIES or m.entity != key for key, m in self.models.items()):
@@ -97,9 +99,12 @@ class ModelBundle:
                 files[f"{entity}.hazard.txt"] = model.hazard.booster.encode()
         if self.series:
             buffer = io.BytesIO()
-            np.savez_compressed(
-                buffer, allow_pickle=False, **{key: self.series[key] for key in sorted(self.series)}
-            )
+            arrays = {
+                f"{entity}.{name}": array
+                for entity, series in sorted(self.series.items())
+                for name, array in sorted(series.to_arrays().items())
+            }
+            np.savez_compressed(buffer, allow_pickle=False, **arrays)
             files["series.npz"] = buffer.getvalue()
         return files
 
@@ -276,8 +281,12 @@ def _read_checked(path: Path, facts: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _read_series(content: bytes | None) -> dict[str, NDArray[Any]]:
+def _read_series(content: bytes | None) -> dict[str, Series]:
     if content is None:
         return {}
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        for key in file.files:
+            entity, _, name = key.partition(".")
+            arrays.setdefault(entity, {})[name] = file[key]
+    return {entity: Series.from_arrays(mine) for entity, mine in arrays.items()}

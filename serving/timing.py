@@ -155,20 +155,23 @@ class Timing:
         value: Floats = within - beyond * np.expm1(-self.tail_rate[:, None] * tail)
         return value
 
-    def quantile(self, levels: Floats) -> Floats:
+    def quantile(self, levels: Floats, *, latest: bool = False) -> Floats:
         """Give the days by which the record is closed with these probabilities.
 
         Parameters
         ----------
         levels : ndarray of shape (rows, levels)
             In [0, 1).
+        latest : bool
+            Where nothing closes for a while at a level, give the end of that while instead of its start.
 
         Returns
         -------
         ndarray of shape (rows, levels)
             Days after ``as_of``.
         """
-        passed = (self.closed[:, None, :] <= levels[:, :, None]).sum(axis=2)
+        closed, wanted = self.closed[:, None, :], levels[:, :, None]
+        passed = (closed <= wanted if latest else closed < wanted).sum(axis=2)
         after = np.clip(passed, 1, len(self.edges_days) - 1)
         before = np.take_along_axis(self.closed, after - 1, axis=1)
         step = np.take_along_axis(self.closed, after, axis=1) - before
@@ -179,7 +182,7 @@ class Timing:
         # Below the last edge the ratio is cut to 1, whose logarithm is 0.
         tail = np.log(left / np.minimum(1.0 - levels, left)) / self.tail_rate[:, None]
         days: Floats = np.minimum(
-            np.where(levels < self.closed[:, -1:], inside, self.edges_days[-1] + tail), FURTHEST_DAYS
+            np.where(levels <= self.closed[:, -1:], inside, self.edges_days[-1] + tail), FURTHEST_DAYS
         )
         return days
 
@@ -198,7 +201,7 @@ class Timing:
         starts = [self.closed, self.closed - mass, np.tile(np.linspace(0.0, room, 21), (rows, 1))]
         levels = np.hstack(starts)
         levels = np.where((levels >= 0.0) & (levels <= room), levels, 0.0)
-        begin = self.quantile(levels)
+        begin = self.quantile(levels, latest=True)
         finish = self.quantile(np.minimum(levels + mass, 1.0 - 1e-9))
         best = np.argmin(finish - begin, axis=1)[:, None]
         start, end = (np.take_along_axis(days, best, axis=1)[:, 0] for days in (begin, finish))

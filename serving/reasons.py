@@ -1,0 +1,101 @@
+"""Why a probability is what it is: each feature's effect, in probability, exact and adding up.
+
+A feature's contribution in log-odds is exact (TreeSHAP for the booster, coefficient times deviation for the
+linear part). All contributions of a record are scaled by one number, so that the base and all effects sum to
+the calibrated probability that is shown: the signs and the proportions are those of the contributions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.outcome_model import OutcomeModel
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Below so small a change of the margin, its ratio to the probability's is read off the map's slope.
+SMALL_MARGIN = 1e-6
+#: An effect that rounds to 0.0 points is no reason.
+SMALLEST_EFFECT = 0.0005
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The effects of all features, for some records.
+
+    Parameters
+    ----------
+    base : float
+        The probability of a record about which nothing sets it apart: that of the expected margin.
+    probability : ndarray of shape (rows,)
+        As shown.
+    values : ndarray of shape (rows, features)
+        In probability: 0.02 is two points. ``base + values.sum(axis=1)`` is ``probability``.
+    """
+
+    base: float
+    probability: Floats
+    values: Floats
+
+
+def explain(model: OutcomeModel, x: Floats) -> Effects:
+    """Give the probabilities of these records and every feature's effect on them.
+
+    Parameters
+    ----------
+    model : OutcomeModel
+    x : ndarray of shape (rows, features)
+    """
+    if not model.signal:
+        return Effects(model.base_rate, np.full(len(x), model.base_rate), np.zeros(x.shape))
+    margin = model.margin(x)
+    probability = model.probability(margin)
+    expected = np.array([model.expected_margin])
+    base = float(model.probability(expected)[0])
+    contributions = model.contributions(x)
+    values = contributions * _scale(model, margin, float(expected[0]), probability, base)[:, None]
+    if values.shape[1]:
+        # What rounding leaves over goes to the largest effect, where it cannot be seen.
+        rows = np.arange(len(x))
+        largest = np.argmax(np.abs(contributions), axis=1)
+        values[rows, largest] += (probability - base) - np.ascontiguousarray(values).sum(axis=1)
+    return Effects(base, probability, values)
+
+
+def _scale(model: OutcomeModel, margin: Floats, expected: float, probability: Floats, base: float) -> Floats:
+    """Give points of probability per unit of margin, between the expected margin and each record's."""
+    change = margin - expected
+    small = np.abs(change) < SMALL_MARGIN
+    middle = (margin + expected) / 2.0
+    around = model.probability(middle + SMALL_MARGIN) - model.probability(middle - SMALL_MARGIN)
+    slope = around / (2.0 * SMALL_MARGIN)
+    scale: Floats = np.divide(probability - base, change, out=slope, where=~small)
+    return scale
+
+
+def strongest(values: Floats, top: int) -> tuple[Ints, Ints]:
+    """Give the features that raise and that lower each record's probability most.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rows, features)
+    top : int
+        How many of each.
+
+    Returns
+    -------
+    raising, lowering : ndarray of shape (rows, at most top)
+        Columns, strongest first; -1 where no further effect reaches :data:`SMALLEST_EFFECT`. Of equal
+        effects the first column comes first.
+    """
+    top = min(top, values.shape[1])
+    columns = []
+    for signed in (-values, values):
+        order = np.argsort(signed, axis=1, kind="stable")[:, :top]
+        strong = np.take_along_axis(signed, order, axis=1) <= -SMALLEST_EFFECT
+        columns.append(np.where(strong, order, -1))
+    return columns[0], columns[1]
