@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -24,7 +24,7 @@ PIECE = 500_000
 _DIALECTS: dict[str, sa.Dialect] = {
     # With named parameters a percent sign in a literal stays single.
     "sqlite": sqlite.dialect(paramstyle="named"),
-    "postgresql": postgresql.dialect(paramstyle="named"),
+    "postgresql": postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call]
 }
 _CACHE_KIB = 200_000
 _LOCK_WAIT_MS = 60_000
@@ -85,15 +85,16 @@ class Transaction:
             return [tuple(row) for row in self._cursor.fetchall()]
 
     def read(self, table: sa.Table) -> pa.Table:
-        """Give all rows of a table in their order."""
+        """Give all rows of a table in their order, without the load that wrote them."""
+        columns = [column for column in table.columns if column.name != "load_id"]
         pieces: list[pa.Table] = []
         last = -1
         while not pieces or pieces[-1].num_rows == PIECE:
-            query = table.select().where(table.c.position > last).order_by(table.c.position).limit(PIECE)
+            query = sa.select(*columns).where(table.c.position > last).order_by(table.c.position).limit(PIECE)
             with self._explained():
                 self._cursor.execute(self._text(query))
                 piece = self._cursor.fetch_arrow_table()
-            pieces.append(piece.cast(_arrow_schema(table)))
+            pieces.append(piece.cast(_arrow_schema(columns)))
             last = piece.column("position")[-1].as_py() if piece.num_rows else last
         return pa.concat_tables(pieces)
 
@@ -139,6 +140,6 @@ class Transaction:
             raise explain(str(error), self._address) from None
 
 
-def _arrow_schema(table: sa.Table) -> pa.Schema:
+def _arrow_schema(columns: Sequence[sa.Column[Any]]) -> pa.Schema:
     types = {sa.BigInteger: pa.int64(), sa.Double: pa.float64(), sa.Text: pa.large_string()}
-    return pa.schema([(column.name, types[type(column.type)]) for column in table.columns])
+    return pa.schema([(column.name, types[type(column.type)]) for column in columns])

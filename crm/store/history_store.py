@@ -229,16 +229,15 @@ def _load_table(
 
 def _with_stored(frame: pd.DataFrame, stored: pd.DataFrame, key: str, absent: list[str]) -> pd.DataFrame:
     """Give the frame with the stored values of the columns that it does not have."""
-    known = stored.set_index(key).reindex(as_text(frame[key]))
-    kept = {name: known[name].to_numpy() for name in absent if known[name].notna().any()}
-    return frame.assign(**{name: pd.array(v, dtype=known[name].dtype) for name, v in kept.items()})
+    known = stored.set_index(key).reindex(as_text(frame[key])).set_index(frame.index)
+    return frame.assign(**{name: known[name] for name in absent if known[name].notna().any()})
 
 
 def _attribute_kinds(transaction: Transaction, table: Table) -> dict[str, AttributeKind]:
     if not table.open_ended:
         return {}
     query = sa.select(ATTRIBUTES.c.name, ATTRIBUTES.c.kind).where(ATTRIBUTES.c.table_name == table.name)
-    return dict(transaction.fetch(query.order_by(ATTRIBUTES.c.position)))  # type: ignore[arg-type]
+    return dict(transaction.fetch(query.order_by(ATTRIBUTES.c.position)))
 
 
 def _enter_attributes(

@@ -7,6 +7,8 @@ row's ``position`` keeps the order in which rows came, its ``load_id`` names the
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.types import TypeEngine
 
@@ -17,7 +19,7 @@ METADATA = sa.MetaData()
 #: SQLite makes only an INTEGER primary key the row's own number.
 ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-_TYPES: dict[Kind, type[TypeEngine[object]]] = {
+_TYPES: dict[Kind, type[TypeEngine[Any]]] = {
     "id": sa.Text,
     "text": sa.Text,
     "category": sa.Text,
