@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from crm.errors import ExportError, Problem, list_problems, shorten
 from crm.mapping import FileOptions
@@ -92,9 +94,11 @@ def _parse(text: pd.Series, formats: tuple[str, ...]) -> tuple[pd.Series, pd.Ser
                 naive = pd.to_datetime(text, format=name, errors="coerce").dt.as_unit("us")
                 local = local.fillna(naive.where(zoned.isna()))
         return local, zoned
-    is_zoned = text.str.contains(_ZONED, regex=True)
-    plain = text.str.replace(r"\s*(?:UTC|GMT)$", "Z", regex=True)
-    read = pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
+    # Arrow's expressions, for pandas tries these one value at a time
+    values = pa.array(text, pa.large_string())
+    is_zoned = pd.Series(pc.match_substring_regex(values, _ZONED).to_numpy(zero_copy_only=False), text.index)
+    plain = pc.replace_substring_regex(values, r"\s*(?:UTC|GMT)$", "Z")
+    read = pd.to_datetime(pd.Series(plain.to_pandas(), text.index, dtype="str"), format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
     return read.mask(is_zoned).dt.tz_localize(None), read.where(is_zoned)
 
 
@@ -111,15 +115,15 @@ def _localize(
     local: pd.Series, options: FileOptions, file: str, text: pd.Series, levels: pd.Series
 ) -> pd.Series:
     zone = ZoneInfo(options.timezone or "UTC")
+    # a day without a time of day begins with its first moment, even where the clocks skip midnight
+    is_day = ~levels.str.contains(":", regex=False).to_numpy()
+    first = is_day | (options.dst == "earlier")
+    moments = local.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
     if options.dst == "refuse":
-        moments = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
-        lost = moments.isna() & local.notna()
-        if lost.any():
-            fail(file, str(text.name), text, text.isin(levels[lost]),
-                 f"is an hour that the clocks of {options.timezone} show twice or skip; {_DST_REMEDY}")
-    else:
-        first = np.full(len(local), options.dst == "earlier")
-        moments = local.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+        strict = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+        lost = strict.isna() & local.notna() & ~is_day
+        remedy = f"is an hour that the clocks of {options.timezone} show twice or skip; {_DST_REMEDY}"
+        fail(file, str(text.name), text, text.isin(levels[lost]), remedy)
     return moments.dt.tz_convert("UTC").dt.as_unit("us")
 
 

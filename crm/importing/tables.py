@@ -216,6 +216,9 @@ def _read_ends(
         values, rows = unknown_past(entity, frame, "stage")
         frame["stage"], past = values, ("stage",)
         closing.append(rows)
+    if mapping.outcome is None and "outcome" not in mapping.columns:
+        # the file says nothing of outcomes, which is not the same as saying that all are open
+        frame = frame.drop(columns=["outcome", *(["closed_at"] if "closed_at" in frame else [])])
     return frame, pd.concat(closing) if closing else pd.DataFrame(), past, notice
 
 
