@@ -1,0 +1,318 @@
+"""What was known of records at moments: the counts and times that every feature is made of.
+
+A :class:`Moments` is a batch of snapshots sorted by record and moment. It holds running counts of every
+group of events over the batch's events, so that a count in any window is two binary searches and a
+subtraction, and the time of a group's first or last event one look-up more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.columns import DAY, MISSING, Bools, Floats, Ints, in_days
+from features.events import DETAILS
+from features.prepared import Prepared
+from features.spec import FeatureSpec
+
+Number = TypeVar("Number", np.int64, np.float64)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of the running counts belongs to which group of events.
+
+    Parameters
+    ----------
+    broad : slice
+        Every event, activities done, those of each direction, those of each channel.
+    kind, work, newcomer, detail : slice
+    width : int
+    """
+
+    broad: slice
+    direction: slice
+    channel: slice
+    kind: slice
+    work: slice
+    newcomer: slice
+    detail: slice
+    width: int
+
+    @classmethod
+    def of(cls, spec: FeatureSpec) -> Layout:
+        """Lay the groups of a spec out."""
+        sizes = (
+            2,
+            len(spec.directions),
+            len(spec.channels),
+            len(spec.kinds),
+            len(spec.work),
+            1,
+            len(DETAILS),
+        )
+        edges = [0, *np.cumsum(sizes).tolist()]
+        direction, channel, kind, work, newcomer, detail = (
+            slice(low, high) for low, high in pairwise(edges[1:])
+        )
+        return cls(slice(0, edges[3]), direction, channel, kind, work, newcomer, detail, edges[-1])
+
+
+class Moments:
+    """Snapshots of one prepared history, sorted by record and moment.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    layout : Layout
+    rank : array of int, shape (n,)
+        The record of each snapshot, ascending.
+    as_of : array of int, shape (n,)
+        Microseconds since 1970.
+    """
+
+    def __init__(self, prepared: Prepared, layout: Layout, rank: Ints, as_of: Ints) -> None:
+        self.prepared = prepared
+        self.spec = prepared.spec
+        self.layout = layout
+        self.rank = rank
+        self.as_of = as_of
+        self._base = prepared.first_time
+        self._span = prepared.last_time - prepared.first_time + 2
+        first = np.append(True, rank[1:] != rank[:-1])
+        #: The records of the batch, and each snapshot's place among them.
+        self.held: Ints = rank[first]
+        self.place: Ints = np.cumsum(first) - 1
+        self._now: dict[int, Ints] = {}
+        self._counts: dict[int, Ints] = {}
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    # -- events -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _rows(self) -> slice | Ints:
+        """Rows of the batch's events in the prepared history."""
+        starts = self.prepared.events.starts
+        low, high = starts[self.held], starts[self.held + 1]
+        if self.held[-1] - self.held[0] + 1 == len(self.held):
+            return slice(int(low[0]), int(high[-1]))
+        return _ranges(low, high)
+
+    @cached_property
+    def _starts(self) -> Ints:
+        """Where each record's events begin among the batch's."""
+        starts = self.prepared.events.starts
+        lengths = starts[self.held + 1] - starts[self.held]
+        return _before_each(lengths)
+
+    @cached_property
+    def _time(self) -> Ints:
+        time: Ints = self.prepared.events.time[self._rows]
+        return time
+
+    @cached_property
+    def _keys(self) -> Ints:
+        lengths = np.diff(self._starts, append=len(self._time))
+        return np.repeat(np.arange(len(self.held)), lengths) * self._span + (self._time - self._base)
+
+    def _before(self, days: int) -> Ints:
+        """Give the number of the batch's events before each moment less some days."""
+        if days not in self._now:
+            moment = np.clip(self.as_of - days * DAY - self._base, 0, self._span - 1)
+            self._now[days] = np.searchsorted(self._keys, self.place * self._span + moment)
+        return self._now[days]
+
+    @cached_property
+    def _axes(self) -> list[tuple[NDArray[np.int16], slice]]:
+        events, rows, layout = self.prepared.events, self._rows, self.layout
+        return [
+            (events.done[rows], slice(1, 2)),
+            (events.direction[rows], layout.direction),
+            (events.channel[rows], layout.channel),
+            (events.kind[rows], layout.kind),
+            (events.work[rows], layout.work),
+            (events.newcomer[rows], layout.newcomer),
+            (events.detail[rows], layout.detail),
+        ]
+
+    @cached_property
+    def _running(self) -> NDArray[np.int32]:
+        """Number of events of each group before each of the batch's events, shape (events + 1, width)."""
+        running = np.zeros((len(self._time) + 1, self.layout.width), np.int32)
+        running[1:, 0] = 1
+        for codes, part in self._axes:
+            if part.stop > part.start:
+                some = np.flatnonzero(codes >= 0)
+                running[some + 1, codes[some] + part.start] = 1
+        return np.cumsum(running, axis=0, out=running)
+
+    @cached_property
+    def _base_counts(self) -> NDArray[np.int32]:
+        """Counts before each snapshot's record begins."""
+        return self._running[self._starts[self.place]]
+
+    @cached_property
+    def _now_counts(self) -> NDArray[np.int32]:
+        """Counts before each snapshot, of the whole batch."""
+        return self._running[self._before(0)]
+
+    @cached_property
+    def known_counts(self) -> NDArray[np.int32]:
+        """Number of events of each group that were known, shape (n, width)."""
+        return self._now_counts - self._base_counts
+
+    def count(self, part: slice, days: int | None = None) -> NDArray[np.int32]:
+        """Give how many events of some groups were known, in the last days or ever.
+
+        Returns
+        -------
+        array of int, shape (n, groups)
+        """
+        if days is None:
+            return self.known_counts[:, part]
+        return self._now_counts[:, part] - self._running[:, part][self._before(days)]
+
+    @cached_property
+    def _listed(self) -> tuple[Ints, Ints]:
+        """Events of each group one after the other, and where each group begins."""
+        parts: list[Ints] = [np.arange(len(self._time))]
+        for codes, part in self._axes:
+            if part.stop > part.start:
+                order = np.argsort(codes, kind="stable")
+                parts.append(order[int(np.searchsorted(codes[order], 0)) :])
+        totals = self._running[-1].astype(np.int64)
+        return np.concatenate(parts), np.cumsum(totals) - totals
+
+    def last(self, part: slice) -> tuple[Ints, Bools]:
+        """Give the last known event of some groups as a place among the batch's, and whether there is one."""
+        listed, begins = self._listed
+        place = begins[part] + self._now_counts[:, part] - 1
+        return _take(listed, place), self.known_counts[:, part] > 0
+
+    def first(self, part: slice) -> tuple[Ints, Bools]:
+        """Give the first event of some groups as a place among the batch's, and whether it was known."""
+        listed, begins = self._listed
+        place = begins[part] + self._base_counts[:, part]
+        return _take(listed, place), self.known_counts[:, part] > 0
+
+    def time_of(self, place: Ints, there: Bools) -> Floats:
+        """Give events' times in microseconds, NaN where there is none."""
+        return np.where(there, _take(self._time, place), np.nan)
+
+    def days_since(self, time: Floats) -> Floats:
+        """Give the days from times in microseconds, shape (n,) or (n, groups), to the moment."""
+        as_of = self.as_of if time.ndim == 1 else self.as_of[:, None]
+        return in_days(as_of - time)
+
+    def days_after_birth(self, time: Floats) -> Floats:
+        """Give the days from the record's creation to times in microseconds."""
+        born = self.born if time.ndim == 1 else self.born[:, None]
+        return in_days(time - born)
+
+    def state(self, column: str, place: Ints, there: Bools) -> Ints:
+        """Give a column of the events at places, zero where there is none."""
+        values: Ints = getattr(self.prepared.events, column)[self._rows]
+        return np.where(there, _take(values, place), 0)
+
+    @cached_property
+    def pushed(self) -> Ints:
+        """By how many microseconds in all the expected close date was put off."""
+        total = np.zeros(len(self._time) + 1, np.int64)
+        np.cumsum(self.prepared.events.pushed[self._rows], out=total[1:])
+        return total[self._before(0)] - total[self._starts[self.place]]
+
+    # -- records ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def born(self) -> Floats:
+        """When each snapshot's record was created, else recorded, in microseconds."""
+        records = self.prepared.records
+        created = records.created[self.rank]
+        return np.where(created == MISSING, records.recorded[self.rank], created).astype(np.float64)
+
+    @cached_property
+    def is_open(self) -> Bools:
+        """Whether the record was open at the moment."""
+        records = self.prepared.records
+        return (records.recorded[self.rank] < self.as_of) & (records.ended[self.rank] >= self.as_of)
+
+    # -- fields -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _steps(self) -> tuple[Ints, Bools]:
+        """Give each tracked field's last known step, shape (n, tracked), and whether there is one."""
+        fields = self.prepared.fields
+        width = len(fields.tracked)
+        segments = (self.held[:, None] * width + np.arange(width)).ravel()
+        low, high = fields.starts[segments], fields.starts[segments + 1]
+        rows = (
+            slice(int(low[0]), int(high[-1]))
+            if self.held[-1] - self.held[0] + 1 == len(self.held)
+            else _ranges(low, high)
+        )
+        lengths = high - low
+        starts = _before_each(lengths)
+        time = fields.time[rows]
+        keys = np.repeat(np.arange(len(segments)), lengths) * self._span + (time - self._base)
+        segment = self.place[:, None] * width + np.arange(width)
+        moment = np.clip(self.as_of - self._base, 0, self._span - 1)
+        step = np.searchsorted(keys, segment * self._span + moment[:, None]) - 1
+        there = step >= starts[segment]
+        # Back to places in the prepared history.
+        return step - starts[segment] + low[segment], there
+
+    @cached_property
+    def values(self) -> Floats:
+        """Value of every field as known, shape (n, fields)."""
+        fields = self.prepared.fields
+        values: Floats = fields.initial[self.rank]
+        if len(fields.tracked):
+            step, there = self._steps
+            values[:, fields.tracked] = np.where(there, _take(fields.value, step), values[:, fields.tracked])
+        return values
+
+    def value(self, field: str) -> Floats:
+        """Give a field as known; NaN where it was empty."""
+        return self.values[:, self.prepared.fields.names.index(field)]
+
+    def first_value(self, field: str) -> Floats:
+        """Give the first value of a field."""
+        fields = self.prepared.fields
+        values: Floats = fields.initial[self.rank, fields.names.index(field)]
+        return values
+
+    def since(self, field: str) -> Floats:
+        """Give when a field took its value: its last known change, else the record's creation."""
+        fields = self.prepared.fields
+        place = np.flatnonzero(fields.tracked == fields.names.index(field))
+        if len(place) == 0:
+            return self.born
+        step, there = self._steps
+        return np.where(there[:, place[0]], _take(fields.time, step[:, place[0]]), self.born)
+
+
+def _before_each(lengths: Ints) -> Ints:
+    """Give the sum of the lengths before each."""
+    before: Ints = np.cumsum(lengths) - lengths
+    return before
+
+
+def _ranges(low: Ints, high: Ints) -> Ints:
+    """Give the numbers of each range, one after the other."""
+    lengths = high - low
+    ranges: Ints = np.arange(int(lengths.sum())) + np.repeat(low - _before_each(lengths), lengths)
+    return ranges
+
+
+def _take(values: NDArray[Number], place: Ints) -> NDArray[Number]:
+    """Give values at places; any value where a place lies outside, which the caller masks."""
+    if len(values) == 0:
+        return np.zeros(place.shape, values.dtype)
+    return values.take(place, mode="clip")

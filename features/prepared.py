@@ -1,0 +1,270 @@
+"""A history made ready: sorted arrays that features are read from, built once and used for any moments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from crm.errors import InputError
+from crm.history import History
+from crm.schema import TABLE_OF
+from features.columns import (
+    MISSING,
+    Floats,
+    FrameSource,
+    Ints,
+    RowSource,
+    Source,
+    read_moment,
+    read_number,
+)
+from features.events import Events, activities_of, build_events, change_moves, deal_moves
+from features.records import (
+    Changes,
+    Links,
+    Records,
+    Track,
+    linked_keys,
+    links,
+    read_changes,
+    read_records,
+    track,
+)
+from features.series import Series, build_series
+from features.spec import FeatureSpec
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The value of every field of every record over time.
+
+    Parameters
+    ----------
+    names : tuple of str
+    initial : array of float, shape (n_records, n_fields)
+        First value of each; the only one where it never changes.
+    tracked : array of int, shape (t,)
+        The fields that have steps.
+    starts : array of int, shape (n_records * t + 1,)
+        Where the steps of each record and tracked field begin.
+    time, value : arrays, shape (n_steps,)
+    """
+
+    names: tuple[str, ...]
+    initial: Floats
+    tracked: Ints
+    starts: Ints
+    time: Ints
+    value: Floats
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A history, ready for the features of one spec.
+
+    Made by :func:`prepare` or :func:`prepare_rows`; read by :func:`features.build_features`.
+    """
+
+    spec: FeatureSpec
+    records: Records
+    events: Events
+    fields: Fields
+    series: Series
+    counted: Ints
+    first_time: int
+    last_time: int
+
+
+def prepare(history: History, spec: FeatureSpec, *, series: Series | None = None) -> Prepared:
+    """Make a history ready for the features of a spec.
+
+    Parameters
+    ----------
+    history : History
+        The whole history, or only some records' rows together with ``series``.
+    spec : FeatureSpec
+    series : Series, optional
+        What crosses records, where the history does not hold all of them.
+    """
+    return prepare_source(FrameSource(history), spec, series)
+
+
+def prepare_rows(
+    tables: Mapping[str, Sequence[Mapping[str, Any]]], spec: FeatureSpec, *, series: Series | None = None
+) -> Prepared:
+    """Make the rows of one request ready, without pandas; otherwise as :func:`prepare`.
+
+    Parameters
+    ----------
+    tables : mapping of str to rows
+        Canonical tables by name; each row a mapping from column to value, moments as datetimes with a
+        zone. ``recorded_at`` must be there, as in a valid history.
+    """
+    return prepare_source(RowSource(tables), spec, series)
+
+
+def prepare_source(source: Source, spec: FeatureSpec, series: Series | None) -> Prepared:
+    """Make columns ready, whatever they come from."""
+    entity = spec.entity
+    records = read_records(source, entity)
+    changes = read_changes(source, entity, records.rank_of)
+    if series is None:
+        series = build_series(source, entity, spec.outcomes_of)
+    none = Links(*(np.zeros(0, np.int64) for _ in range(4)))
+    leads, lead_keys = none, dict[str, int]()
+    if entity == "deal":
+        lead, moved = source.text("deals", "lead_id"), changes.of("lead_id")
+        lead_keys = linked_keys(lead, moved)
+        leads = links(lead, moved, lead_keys)
+    moves = [change_moves(changes, spec)]
+    fields = _own_fields(source, spec, changes, series)
+    if entity == "lead":
+        deals = read_records(source, "deal")
+        if deals.ids:
+            deal_changes = read_changes(source, "deal", deals.rank_of)
+            held = links(source.text("deals", "lead_id"), deal_changes.of("lead_id"), records.rank_of)
+            moves.append(deal_moves(deals, held.turned(), spec))
+            fields |= _deal_fields(source, spec, records, deals, deal_changes, held.turned())
+    fields |= _linked_fields(source, spec, changes, "account")
+    if entity == "deal":
+        fields |= _linked_fields(source, spec, changes, "lead")
+    events = build_events(
+        source, spec, len(records.ids), activities_of(source, entity, records, leads, lead_keys), moves
+    )
+    joined = _join(fields, len(records.ids))
+    times = [times for times in (events.time, joined.time) if len(times)]
+    return Prepared(
+        spec,
+        records,
+        events,
+        joined,
+        series,
+        series.counted(records.ids).astype(np.int64),
+        min((int(t.min()) for t in times), default=0),
+        max((int(t.max()) for t in times), default=0),
+    )
+
+
+def _reader(spec: FeatureSpec, field: str) -> Callable[[str], float]:
+    """Give what reads the texts of a field as numbers."""
+    if field in spec.numeric:
+        return read_number
+    levels = spec.levels_of(field)
+    return _by_code(levels.codes() if levels else {}, float("nan"))
+
+
+def _by_code(codes: Mapping[str, int], unknown: float) -> Callable[[str], float]:
+    return lambda text: float(codes.get(text, unknown))
+
+
+def _current(source: Source, table: str, column: str, field: str, spec: FeatureSpec) -> Floats:
+    """Give a field as the export has it, as numbers."""
+    if field in spec.numeric:
+        return source.number(table, column)
+    return source.text(table, column).parse(_reader(spec, field))
+
+
+def is_linked(field: str) -> bool:
+    """Say whether a field is of another record: ``account.industry``."""
+    return field.startswith(("account.", "lead.", "deal."))
+
+
+def _own_fields(source: Source, spec: FeatureSpec, changes: Changes, series: Series) -> dict[str, Track]:
+    table = TABLE_OF[spec.entity].name
+    fields: dict[str, Track] = {}
+    if spec.entity == "deal" and "expected_close_at" in spec.present:
+        moments = source.time(table, "expected_close_at")
+        current = np.where(moments == MISSING, np.nan, moments.astype(np.float64))
+        fields["expected_close_at"] = track(current, changes.of("expected_close_at"), read_moment)
+    for field, keys in (("owner_id", series.owners.keys), ("account_id", series.accounts.keys)):
+        if field not in spec.present:
+            continue
+        read = _by_code(keys, -1.0)
+        fields[field] = track(source.text(table, field).parse(read), changes.of(field), read)
+    for field in spec.fields:
+        if is_linked(field):
+            continue
+        read = _reader(spec, field)
+        fields[field] = track(_current(source, table, field, field, spec), changes.of(field), read)
+    return fields
+
+
+def _linked_fields(source: Source, spec: FeatureSpec, changes: Changes, entity: str) -> dict[str, Track]:
+    """Give the fields of the records' accounts (or leads), as those are linked and known over time."""
+    wanted = [field for field in spec.fields if field.startswith(f"{entity}.")]
+    if not wanted:
+        return {}
+    others = read_records(source, entity)
+    other_changes = read_changes(source, entity, others.rank_of)
+    held = links(
+        source.text(TABLE_OF[spec.entity].name, f"{entity}_id"), changes.of(f"{entity}_id"), others.rank_of
+    )
+    count = source.size(TABLE_OF[spec.entity].name)
+    fields: dict[str, Track] = {}
+    for field in wanted:
+        column = field.partition(".")[2]
+        read = _reader(spec, field)
+        current = _current(source, TABLE_OF[entity].name, column, field, spec)
+        own = track(current, other_changes.of(column), read)
+        # An other's first value counts from when the other was recorded.
+        owner = np.concatenate([np.arange(len(others.ids)), own.rank])
+        known = np.concatenate([others.recorded, np.maximum(own.known, others.recorded[own.rank])])
+        value = np.concatenate([own.initial, own.value])
+        rank, item, time = held.spread(owner, known)
+        fields[field] = Track(np.full(count, np.nan), rank, time, value[item])
+    return fields
+
+
+def _deal_fields(
+    source: Source, spec: FeatureSpec, leads: Records, deals: Records, changes: Changes, held: Links
+) -> dict[str, Track]:
+    """Give the stage and amount of a lead's deal that moved last; missing once that one closed."""
+    fields: dict[str, Track] = {}
+    for field in ("stage", "amount"):
+        name = f"deal.{field}"
+        if name not in spec.fields:
+            continue
+        own = track(_current(source, "deals", field, name, spec), changes.of(field), _reader(spec, name))
+        closed = np.flatnonzero((deals.won >= 0) & (deals.closed != MISSING))
+        owner = np.concatenate([np.arange(len(deals.ids)), own.rank, closed])
+        known = np.concatenate(
+            [deals.recorded, np.maximum(own.known, deals.recorded[own.rank]), deals.closed[closed]]
+        )
+        value = np.concatenate([own.initial, own.value, np.full(len(closed), np.nan)])
+        rank, item, time = held.spread(owner, known)
+        fields[name] = Track(np.full(len(leads.ids), np.nan), rank, time, value[item])
+    return fields
+
+
+def _join(tracks: dict[str, Track], count: int) -> Fields:
+    """Put the tracks of all fields into one sorted list of steps."""
+    names = tuple(tracks)
+    initial = np.empty((count, len(names)))
+    for place, one in enumerate(tracks.values()):
+        initial[:, place] = one.initial
+    tracked = [place for place, one in enumerate(tracks.values()) if len(one.rank)]
+    moving = [tracks[names[place]] for place in tracked]
+    if not moving:
+        empty = np.zeros(0, np.int64)
+        return Fields(names, initial, empty, np.zeros(1, np.int64), empty, np.zeros(0))
+    segment = np.concatenate([one.rank * len(tracked) + place for place, one in enumerate(moving)])
+    time = np.concatenate([one.known for one in moving])
+    order = np.lexsort((time, segment))
+    return Fields(
+        names,
+        initial,
+        np.array(tracked, np.int64),
+        np.searchsorted(segment[order], np.arange(count * len(tracked) + 1)),
+        time[order],
+        np.concatenate([one.value for one in moving])[order],
+    )
+
+
+def check_entity(entity: str) -> str:
+    """Give the entity back; InputError where features know no such entity."""
+    if entity not in ("lead", "deal"):
+        raise InputError(f"entity = {entity!r}: features are built for 'lead' or 'deal'")
+    return entity
