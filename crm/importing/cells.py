@@ -66,16 +66,35 @@ def read_moments(text: pd.Series, options: FileOptions, file: str, typed: bool =
         unread = local.isna() & zoned.isna()
         how = " or ".join(repr(name) for name in formats) if formats else "ISO 8601, like 2024-01-31 09:30:00"
         rows = text.isin(levels[unread]) if unread.any() else np.zeros(len(text), bool)
-        fail(file, column, text, rows, f"is no moment written as {how}; set date_format in the mapping, "
-             "or list the value under nulls")
+        fail(
+            file,
+            column,
+            text,
+            rows,
+            f"is no moment written as {how}; set date_format in the mapping, or list the value under nulls",
+        )
         if options.timezone is None and local.notna().any():
             rows = text.isin(levels[local.notna()])
-            fail(file, column, text, rows, "names no time zone; say timezone = \"Europe/Paris\" (or whichever it is) in the mapping")
+            fail(
+                file,
+                column,
+                text,
+                rows,
+                'names no time zone; say timezone = "Europe/Paris" (or whichever it is) in the mapping',
+            )
         if local.notna().any() and zoned.notna().any():
             rows = text.isin(levels[local.notna()])
-            fail(file, column, text, rows, "names no time zone, while other values of the column do; "
-                 "export all of them with their offset")
-        moments = zoned.fillna(_localize(local, options, file, text, levels)) if local.notna().any() else zoned
+            fail(
+                file,
+                column,
+                text,
+                rows,
+                "names no time zone, while other values of the column do; "
+                "export all of them with their offset",
+            )
+        moments = (
+            zoned.fillna(_localize(local, options, file, text, levels)) if local.notna().any() else zoned
+        )
     places = pd.Index(levels).get_indexer(pd.Index(text)) if len(levels) else np.full(len(text), -1)
     taken = moments.array.take(places, allow_fill=True)
     return pd.Series(taken, index=text.index, name=column)
@@ -98,7 +117,9 @@ def _parse(text: pd.Series, formats: tuple[str, ...]) -> tuple[pd.Series, pd.Ser
     values = pa.array(text, pa.large_string())
     is_zoned = pd.Series(pc.match_substring_regex(values, _ZONED).to_numpy(zero_copy_only=False), text.index)
     plain = pc.replace_substring_regex(values, r"\s*(?:UTC|GMT)$", "Z")
-    read = pd.to_datetime(pd.Series(plain.to_pandas(), text.index, dtype="str"), format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
+    read = pd.to_datetime(
+        pd.Series(plain.to_pandas(), text.index, dtype="str"), format="ISO8601", utc=True, errors="coerce"
+    ).dt.as_unit("us")
     return read.mask(is_zoned).dt.tz_localize(None), read.where(is_zoned)
 
 
@@ -124,7 +145,7 @@ def _localize(
         lost = strict.isna() & local.notna() & ~is_day
         remedy = f"is an hour that the clocks of {options.timezone} show twice or skip; {_DST_REMEDY}"
         fail(file, str(text.name), text, text.isin(levels[lost]), remedy)
-    return moments.dt.tz_convert("UTC").dt.as_unit("us")
+    return pd.Series(moments.dt.tz_convert("UTC").dt.as_unit("us"))
 
 
 def read_numbers(text: pd.Series, options: FileOptions, file: str, typed: bool = False) -> pd.Series:
@@ -133,8 +154,14 @@ def read_numbers(text: pd.Series, options: FileOptions, file: str, typed: bool =
     values = pd.Series(numbers.to_numpy(dtype="float64", na_value=np.nan), index=text.index, name=text.name)
     bad = text.notna() & ~np.isfinite(values)
     how = f"with {options.decimal!r} before the decimals"
-    fail(file, str(text.name), text, bad, f"is no number written {how}; set decimal and thousands in the "
-         "mapping, or list the value under nulls")
+    fail(
+        file,
+        str(text.name),
+        text,
+        bad,
+        f"is no number written {how}; set decimal and thousands in the "
+        "mapping, or list the value under nulls",
+    )
     return values
 
 

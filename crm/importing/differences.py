@@ -43,7 +43,7 @@ class Times:
         """
         if self.previous is not None:
             own = own.where(own > self.previous)
-        return own.fillna(self.exported_at).astype(MOMENT)
+        return own.fillna(self.exported_at)
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,9 @@ def _stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True)
 
 
-def arrivals(table: Table, frame: pd.DataFrame, given: set[str], stored: pd.DataFrame, times: Times) -> pd.DataFrame:
+def arrivals(
+    table: Table, frame: pd.DataFrame, given: set[str], stored: pd.DataFrame, times: Times
+) -> pd.DataFrame:
     """Give the rows of a table of events that are new to the store or changed, with when they were known.
 
     An activity whose status moved on stays as it was known, and its new state is a row of its own, named

@@ -1,4 +1,4 @@
-"""Event logs: one row an event, turned into records, the changes of their stages and the work done on them."""
+"""Event logs: one row an event, turned into records, changes of their stages and work done on them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pandas as pd
 
 from crm.errors import ExportError, shorten
 from crm.history import empty_frame
-from crm.importing.cells import MOMENT, fail, read_attribute, read_ids, read_moments, read_numbers
+from crm.importing.cells import fail, read_attribute, read_ids, read_moments, read_numbers
 from crm.importing.files import RawFile
 from crm.importing.parts import Part
 from crm.mapping import EventMapping
-from crm.schema import ACTIVITIES, CHANGES, DTYPES
-from crm.toml_section import suggest
+from crm.mapping.section import suggest
+from crm.schema import ACTIVITIES, CHANGES
 
 
 def read_events(mapping: EventMapping, raw: RawFile) -> list[Part]:
@@ -110,13 +110,13 @@ def _roles(mapping: EventMapping, activity: pd.Series, file: str) -> dict[str, s
     for name, roles in claims.items():
         if len(roles) > 1:
             raise ExportError(
-                f"{file}: the activity {name!r} is listed as {' and as '.join(roles)}; keep one in the mapping"
+                f"{file}: the activity {name!r} is listed as {' and as '.join(roles)}; keep one of them"
             )
         if not roles and name not in outcomes:
             known = [name for name in names if claims[name]]
             raise ExportError(
-                f"{file}: the activity {shorten(name)!r} ({int((activity == name).sum())} events) is in none of "
-                f"the mapping's lists{suggest(name, known)}; add it to stages, work, outcomes or ignore"
+                f"{file}: the activity {shorten(name)!r} ({int((activity == name).sum())} events) is in none "
+                f"of the mapping's lists{suggest(name, known)}; add it to stages, work, outcomes or ignore"
             )
     for name in outcomes:
         if name not in claims:
@@ -168,7 +168,10 @@ def _activities(
         bad = work["status"].notna() & status.isna()
         known = ", ".join(mapping.statuses)
         fail(
-            raw.name, str(mapping.status), work["status"], bad,
+            raw.name,
+            str(mapping.status),
+            work["status"],
+            bad,
             f"is none of the mapping's statuses ({known}); add it to statuses",
         )
         activities["status"] = status
@@ -185,9 +188,7 @@ def _activities(
     return activities
 
 
-def _records(
-    mapping: EventMapping, raw: RawFile, log: pd.DataFrame, changes: pd.DataFrame
-) -> pd.DataFrame:
+def _records(mapping: EventMapping, raw: RawFile, log: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
     """Give one row a record, in the order of first appearance."""
     table = mapping.table
     first = log.drop_duplicates("code")
@@ -227,7 +228,8 @@ def _records(
 def _one_a_record(raw: RawFile, source: str, name: str, log: pd.DataFrame) -> pd.Series:
     """Give a column's value of each record; ExportError where it changes within one."""
     text = raw.column(source, f"[events] {name} = {source!r}").loc[log.index]
-    codes, values = log["code"].to_numpy(), pd.factorize(text)[0]
+    codes = log["code"].to_numpy()
+    values, levels = pd.factorize(text)
     there = values >= 0
     first = pd.Series(values[there]).groupby(codes[there], sort=True).agg(["min", "max"])
     mixed = first.index[first["min"] != first["max"]]
@@ -236,11 +238,9 @@ def _one_a_record(raw: RawFile, source: str, name: str, log: pd.DataFrame) -> pd
         seen = ", ".join(repr(shorten(value, 30)) for value in text[rows].dropna().unique()[:3])
         raise ExportError(
             f"{raw.name}: {source} takes several values in {len(mixed)} records, for example {seen} in "
-            f"{log['record'][rows].iloc[0]!r}; a record's column has one value: remove {name} from the mapping"
+            f"{log['record'][rows].iloc[0]!r}; a record has one: remove {name} from the mapping"
         )
     taken = np.full(int(codes.max()) + 1, -1)
     taken[first.index.to_numpy()] = first["min"].to_numpy()
-    levels = pd.factorize(text)[1]
-    per_record = pd.Series(pd.array(levels, dtype="str").take(taken, allow_fill=True), name=source)
-    # codes count records by first appearance in the file, which is also the order of `log`
-    return per_record
+    # codes count the records in the order of `log`, so this is one row a record in that order
+    return pd.Series(pd.Series(levels, dtype="str").array.take(taken, allow_fill=True), name=source)

@@ -16,7 +16,7 @@ import pyarrow.parquet
 
 from crm.errors import ExportError, shorten
 from crm.mapping import FileOptions
-from crm.toml_section import suggest
+from crm.mapping.section import suggest
 
 _TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 #: Characters tried when a header seems to be cut by another delimiter than the mapping's.
@@ -77,7 +77,11 @@ def read_file(data_dir: Path, name: str, options: FileOptions, may_be_empty: boo
     path = data_dir / name
     if not path.is_file():
         there = sorted(p.name for p in data_dir.iterdir()) if data_dir.is_dir() else []
-        has = f"{data_dir} holds {shorten(', '.join(there), 300)}" if there else f"{data_dir} is no folder of files"
+        has = (
+            f"{data_dir} holds {shorten(', '.join(there), 300)}"
+            if there
+            else f"{data_dir} is no folder of files"
+        )
         raise ExportError(f"{name}: no such file{suggest(name, there)} ({has})")
     if name.lower().endswith((".parquet", ".pq")):
         table = _read_parquet(path, name)
@@ -144,7 +148,8 @@ def _read_bytes(path: Path, name: str) -> bytes:
         return gzip.decompress(data)
     except EOFError as error:
         raise ExportError(
-            f"{name}: the gzip file ends too early, after {len(data)} bytes: it was cut; copy or export it again"
+            f"{name}: the gzip file ends too early, after {len(data)} bytes: "
+            "it was cut; copy or export it again"
         ) from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise ExportError(
@@ -162,8 +167,8 @@ def _as_utf8(data: bytes, name: str, encoding: str) -> bytes:
         line = data.count(b"\n", 0, error.start) + 1
         tried = "cp1252" if is_utf8 else "utf-8"
         raise ExportError(
-            f"{name}: byte {error.start} (line {line}) is 0x{data[error.start]:02x}, which is not {encoding}; "
-            f'say encoding = "{tried}" in the mapping, or export as UTF-8'
+            f"{name}: byte {error.start} (line {line}) is 0x{data[error.start]:02x}, "
+            f'which is not {encoding}; say encoding = "{tried}" in the mapping, or export as UTF-8'
         ) from error
     if "\0" in text:
         raise ExportError(
@@ -268,7 +273,8 @@ def _as_text(column: pa.ChunkedArray, name: str, header: str) -> pd.Series:
             column = column.cast(pa.string())
         except pa.ArrowException as error:
             raise ExportError(
-                f"{name}: the column {header!r} holds {column.type}, which is no single value; flatten or drop it"
+                f"{name}: the column {header!r} holds {column.type}, "
+                "which is no single value; flatten or drop it"
             ) from error
     return pd.Series(column.to_pandas(types_mapper={pa.string(): _TEXT, pa.large_string(): _TEXT}.get))
 

@@ -87,8 +87,9 @@ def import_export(
     previous = max((load.exported_at for load in loads if load.exported_at is not None), default=None)
     if previous is not None and moment < previous:
         raise ExportError(
-            f"{mapping.name}: this export is of {moment.isoformat()}, but one of {previous.isoformat()} is in the "
-            "store already; exports are loaded in order of time. Correct --exported-at, or load into a new store"
+            f"{mapping.name}: this export is of {moment.isoformat()}, but the store has one of "
+            f"{previous.isoformat()}; exports are loaded in order of time. Correct --exported-at, or load "
+            "into a new store"
         )
     export = read_export(mapping, data_dir)
     others = [load for load in store.loads() if load.source != mapping.name]

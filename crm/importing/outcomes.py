@@ -9,8 +9,8 @@ from crm.errors import ExportError, shorten
 from crm.importing.cells import fail
 from crm.importing.files import RawFile
 from crm.mapping import BeforeClose, OutcomeRule
+from crm.mapping.section import suggest
 from crm.schema import TABLE_OF
-from crm.toml_section import suggest
 from crm.values import as_text
 
 CLOSING_COLUMNS = ("entity", "record_id", "field", "old_value", "new_value", "changed_at")
@@ -25,7 +25,7 @@ def read_outcome(rule: OutcomeRule, raw: RawFile, asked_by: str) -> pd.Series:
         Where the rule lists open values and a value is in none of the lists, where a listed value seems to
         be a slip of the pen, or where a row is won and lost at once.
     """
-    outcome = pd.Series(np.nan, index=raw.frame.index, dtype="str")
+    outcome: pd.Series = pd.Series(np.nan, index=raw.frame.index, dtype="str")
     if rule.column is not None:
         text = raw.column(rule.column, asked_by).str.strip()
         listed = (*rule.won, *rule.lost, *rule.open)
@@ -37,7 +37,10 @@ def read_outcome(rule: OutcomeRule, raw: RawFile, asked_by: str) -> pd.Series:
         if rule.open:
             unknown = text.notna() & ~text.isin(listed)
             fail(
-                raw.name, rule.column, text, unknown,
+                raw.name,
+                rule.column,
+                text,
+                unknown,
                 f"is unknown to the mapping; list it under won, lost or open of {asked_by}",
             )
         outcome = outcome.mask(text.isin(rule.won), "won").mask(text.isin(rule.lost), "lost")
@@ -141,8 +144,8 @@ def settle_order(frame: pd.DataFrame, file: str, key: str, policy: str) -> tuple
     if policy == "refuse":
         first = frame[bad].iloc[0]
         raise ExportError(
-            f"{file}, row {frame.index[bad][0] + 1}: closed_at = '{first['closed_at']}': is before created_at "
-            f"'{first['created_at']}': {some}; correct them, check the time zone, or say "
+            f"{file}, row {frame.index[bad][0] + 1}: closed_at = '{first['closed_at']}': is before "
+            f"created_at '{first['created_at']}': {some}; correct them, check the time zone, or say "
             'outcome_before_creation = "skip" or "close_at_creation" in the mapping'
         )
     if policy == "skip":

@@ -35,9 +35,7 @@ class LoadPlan:
         Tables that other sources have loaded too; nothing in them is taken to be gone, for it may be theirs.
     """
 
-    def __init__(
-        self, export: Export, before: History, times: Dict[str, Times], shared: set[str]
-    ) -> None:
+    def __init__(self, export: Export, before: History, times: Dict[str, Times], shared: set[str]) -> None:
         self.export = export
         self.before = before
         self.times = times
@@ -112,8 +110,9 @@ class LoadPlan:
         n = int((frame["created_at"] > exported_at).sum())
         if n:
             self.notices.append(
-                f"{part.file}: {n} of {len(frame)} {part.table} were created after {exported_at.isoformat()}, when "
-                "the export is said to have been taken; check --exported-at and the time zone"
+                f"{part.file}: {n} of {len(frame)} {part.table} were created after "
+                f"{exported_at.isoformat()}, when the export is said to have been taken; "
+                "check --exported-at and the time zone"
             )
 
     def _one(self, table: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -148,9 +147,9 @@ class LoadPlan:
         limit = min(part.gone_limit for part in parts)
         if result.n_gone > max(_FEW, limit * n_present):
             raise ExportError(
-                f"{parts[0].file}: {result.n_gone} of the {n_present} {table} in the store are not in it; it may be "
-                f"cut or filtered. If it holds only some, say full = false under [{table}] in the mapping; if they "
-                "are gone indeed, raise gone_limit (a share from 0 to 1)"
+                f"{parts[0].file}: {result.n_gone} of the {n_present} {table} in the store are not in it; "
+                f"it may be cut or filtered. If it holds only some, say full = false under [{table}] in the "
+                "mapping; if they are gone indeed, raise gone_limit (a share from 0 to 1)"
             )
         self.n_gone += result.n_gone
         self.n_back += result.n_back
@@ -165,7 +164,9 @@ class LoadPlan:
         closing = self.export.closing
         if closing.empty:
             return closing
-        mine = closing[(closing["entity"] == entity) & closing["record_id"].isin(new_ids)].reset_index(drop=True)
+        mine = closing[(closing["entity"] == entity) & closing["record_id"].isin(new_ids)].reset_index(
+            drop=True
+        )
         if mine.empty:
             return mine
         record = rows.set_index(TABLE_OF[entity].key).loc[mine["record_id"]]

@@ -68,8 +68,9 @@ def read_export(mapping: Mapping, data_dir: Path | str) -> Export:
     for name, field in unknown_past:
         if (name.removesuffix("s"), field) not in stated:
             notices.append(
-                f"{name}: the export has no history of {field}; it counts from a record's close on, and for "
-                "open records from this export on. Load it again regularly, or map the history under [changes]"
+                f"{name}: the export has no history of {field}; it counts from a record's close on, "
+                "and for open records from this export on. Load it again regularly, or map its history under "
+                "[changes]"
             )
     return Export(mapping.name, tuple(parts), all_closing, tuple(notices))
 

@@ -56,12 +56,14 @@ def drop_unknown(
     if n == 0:
         return frame, None
     if policy == "skip":
-        ids = ", ".join(shorten(frame[bad[row]][row]) for row in frame.index[wrong][:3])
-        return frame[~wrong], f"{file}: {n} rows are about records that are not known ({ids}); left out"
+        some = ", ".join(shorten(frame[bad[row]][row]) for row in frame.index[wrong][:3])
+        return frame[~wrong], f"{file}: {n} rows are about records that are not known ({some}); left out"
     problems = [
         Problem(
-            f"{file}, row {row + 1}", str(bad[row]), shorten(frame[bad[row]][row]),
-            "no record has this id; export that record too, or say unknown_records = \"skip\" in the mapping",
+            f"{file}, row {row + 1}",
+            str(bad[row]),
+            shorten(frame[bad[row]][row]),
+            'no record has this id; export that record too, or say unknown_records = "skip" in the mapping',
         )
         for row in frame.index[wrong][:5]
     ]

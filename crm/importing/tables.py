@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from crm.errors import ExportError, shorten
+from crm.errors import ExportError
 from crm.importing.cells import fail, read_attribute, read_ids, read_moments, read_numbers
 from crm.importing.events import number_ids
 from crm.importing.files import RawFile, read_file
 from crm.importing.outcomes import read_outcome, settle_order, split_before_close, unknown_past
 from crm.importing.parts import Part
-from crm.mapping import NUMBERED, FileOptions, Join, TableMapping
+from crm.mapping.rules import NUMBERED, FileOptions, Join, TableMapping
+from crm.mapping.section import suggest
 from crm.schema import TABLES, Kind, Table
-from crm.toml_section import suggest
 
 #: Singular of the tables whose records have outcomes.
 _ENTITY = {"leads": "lead", "deals": "deal"}
@@ -62,7 +62,8 @@ def read_table(mapping: TableMapping, data_dir: Path) -> TableRead:
             notices.append(f"{raw.name}: not used for {table.name}: {', '.join(left)}")
     frame, notice = _drop_repeated(frame, mapping, table, raw.name)
     notices += [notice] if notice else []
-    closing, past = pd.DataFrame(), ()
+    closing = pd.DataFrame()
+    past: tuple[str, ...] = ()
     if mapping.table in _ENTITY:
         frame, closing, past, notice = _read_ends(frame, mapping, table, raw)
         notices += [notice] if notice else []
@@ -88,12 +89,13 @@ def _read(kind: Kind, text: pd.Series, options: FileOptions, raw: RawFile, sourc
 
 
 def _replace_values(raw: RawFile, mapping: TableMapping) -> RawFile:
-    if not mapping.values:
+    if not mapping.replacements:
         return raw
     frame = raw.frame.copy()
-    for source, pairs in mapping.values.items():
+    for source, pairs in mapping.replacements.items():
         text = raw.column(source, f"[{mapping.table}.values]")
-        frame[source] = text.replace(dict(pairs)).replace("", np.nan)
+        replaced = text.replace(dict(pairs))
+        frame[source] = replaced.mask(replaced == "")
     return replace(raw, frame=frame)
 
 
@@ -101,14 +103,24 @@ def _join(raw: RawFile, join: Join, data_dir: Path) -> RawFile:
     """Add the columns taken from another file; every row stays, in its place."""
     other = read_file(data_dir, join.file, join.options)
     keys = other.column(join.right_on, f"join of {join.file}").str.strip()
-    fail(other.name, join.right_on, keys, keys.duplicated() & keys.notna(),
-         "comes more than once; a joined file has one row a value")
+    fail(
+        other.name,
+        join.right_on,
+        keys,
+        keys.duplicated() & keys.notna(),
+        "comes more than once; a joined file has one row a value",
+    )
     on = raw.column(join.on, f"join of {join.file}").str.strip()
     places = pd.Index(keys).get_indexer(pd.Index(on))
     places = np.where(on.isna(), -1, places)
     if join.required:
-        fail(raw.name, join.on, on, places < 0,
-             f"is not among {join.right_on} of {join.file}; add it there, or replace it under values")
+        fail(
+            raw.name,
+            join.on,
+            on,
+            places < 0,
+            f"is not among {join.right_on} of {join.file}; add it there, or replace it under values",
+        )
     frame = raw.frame.copy()
     for name, source in join.take.items():
         if name in frame:
@@ -135,14 +147,12 @@ def _left_over(mapping: TableMapping, raw: RawFile) -> list[str]:
     return [str(name) for name in raw.frame.columns if name not in used]
 
 
-def _add_attributes(
-    frame: pd.DataFrame, mapping: TableMapping, table: Table, raw: RawFile
-) -> pd.DataFrame:
+def _add_attributes(frame: pd.DataFrame, mapping: TableMapping, table: Table, raw: RawFile) -> pd.DataFrame:
     left = _left_over(mapping, raw)
     for name in left:
         if name in table.names:
             raise ExportError(
-                f"{raw.name}: the column {name!r} has the name of one of ours, but the mapping does not use it; "
+                f"{raw.name}: the column {name!r} has the name of one of ours, but is not in the mapping; "
                 f"write {name} = {name!r} under [{mapping.table}.columns], another name under "
                 f"[{mapping.table}.attributes], or list it under ignore"
             )
@@ -174,8 +184,13 @@ def _drop_repeated(
         return frame, None
     source = mapping.columns.get(table.key, table.key)
     if mapping.duplicates == "refuse":
-        fail(file, source, keys, keys.notna() & keys.duplicated(keep=False),
-             'comes more than once; keep one row for each, or say duplicates = "last" in the mapping')
+        fail(
+            file,
+            source,
+            keys,
+            keys.notna() & keys.duplicated(keep=False),
+            'comes more than once; keep one row for each, or say duplicates = "last" in the mapping',
+        )
     return frame[~again], f"{file}: {int(again.sum())} rows whose {source} comes again; the last one was kept"
 
 
@@ -224,12 +239,21 @@ def _read_ends(
 
 def _number(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
     """Give the rows of a table without ids one each, the same in the next export."""
-    moment = next(c.name for c in table.columns if c.kind == "timestamp") if table.name != "order_lines" else None
-    about = [name for name in ("record_id", "lead_id", "deal_id", "account_id", "scope_id", "order_id")
-             if name in frame]
+    moment = (
+        next(c.name for c in table.columns if c.kind == "timestamp") if table.name != "order_lines" else None
+    )
+    about = [
+        name
+        for name in ("record_id", "lead_id", "deal_id", "account_id", "scope_id", "order_id")
+        if name in frame
+    ]
     record = pd.Series("", index=frame.index, dtype="str")
     for name in about:
         record = record.mask(record == "", frame[name].fillna(""))
-    time = frame[moment] if moment in frame else pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+    time = (
+        frame[moment]
+        if moment in frame
+        else pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+    )
     frame = frame.assign(**{table.key: number_ids(record, time)})
     return frame

@@ -69,10 +69,12 @@ class Section:
             return None
         # bool is an int in Python, but true is no number in TOML
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self.error(key, f"{shorten(repr(value))} is not of the right type; write {key} = {described}")
+            raise self.error(
+                key, f"{shorten(repr(value))} is not of the right type; write {key} = {described}"
+            )
         return value
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """Give the keys that stand in the section, in the file's order."""
         return list(self._content)
 
