@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.catalogue import features_of
+from features.spec import FeatureSpec
 from serving.outcome_model import OutcomeModel
 
 Floats = NDArray[np.float64]
@@ -77,19 +79,68 @@ def _scale(model: OutcomeModel, margin: Floats, expected: float, probability: Fl
     return scale
 
 
-def strongest(values: Floats, top: int) -> tuple[Ints, Ints]:
-    """Give the features that raise and that lower each record's probability most.
+@dataclass(frozen=True)
+class Groups:
+    """Features that are one reason: the same thing counted over windows of different length.
+
+    Apart, they contradict each other (more events in 7 days, fewer in 30); their effects add up to one. The
+    feature shown for a group is the one that does most of its effect.
 
     Parameters
     ----------
-    values : ndarray of shape (rows, features)
+    members : ndarray of shape (groups, largest group)
+        Columns of each group, -1 where it has no more.
+    """
+
+    members: Ints
+
+    @classmethod
+    def of(cls, spec: FeatureSpec) -> Groups:
+        """Group the features of a spec."""
+        known = features_of(spec)
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for column, name in enumerate(spec.names):
+            _, entry, case = known[name]
+            rest = sorted(f"{key}={slug}" for key, slug in case.slugs.items() if key != "window")
+            groups.setdefault((entry.name, *rest), []).append(column)
+        largest = max((len(columns) for columns in groups.values()), default=1)
+        members = np.full((len(groups), largest), -1, np.int64)
+        for row, columns in zip(members, groups.values(), strict=True):
+            row[: len(columns)] = columns
+        return cls(members)
+
+    def effects(self, values: Floats) -> Floats:
+        """Give the effect of each group, shape (rows, groups)."""
+        # A column of zeros stands for the members that are not there.
+        padded = np.column_stack([values, np.zeros(len(values))])
+        total = padded[:, self.members[:, 0]]
+        for place in range(1, self.members.shape[1]):
+            total = total + padded[:, self.members[:, place]]
+        return total
+
+    def shown(self, values: Floats, groups: Ints, sign: float) -> Ints:
+        """Give the member that does most of each group's effect, shape of ``groups``; -1 for group -1."""
+        padded = np.column_stack([values, np.full(len(values), -np.inf * sign)])
+        members = self.members[groups]
+        rows = np.arange(len(values))[:, None, None]
+        best = np.argmax(sign * padded[rows, members], axis=2)[:, :, None]
+        chosen = np.take_along_axis(members, best, axis=2)[:, :, 0]
+        return np.where(groups < 0, -1, chosen)
+
+
+def strongest(values: Floats, top: int) -> tuple[Ints, Ints]:
+    """Give the columns that raise and that lower each record's probability most.
+
+    Parameters
+    ----------
+    values : ndarray of shape (rows, columns)
     top : int
         How many of each.
 
     Returns
     -------
     raising, lowering : ndarray of shape (rows, at most top)
-        Columns, strongest first; -1 where no further effect reaches :data:`SMALLEST_EFFECT`. Of equal
+        Strongest first; -1 where no further effect reaches :data:`SMALLEST_EFFECT`. Of equal
         effects the first column comes first.
     """
     top = min(top, values.shape[1])
