@@ -45,7 +45,7 @@ def quarter_end(days: Ints) -> Ints:
     """Give the first day after the quarter that each day belongs to."""
     months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     after = (months // 3 + 1) * 3
-    return after.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    return np.asarray(after.astype("datetime64[M]").astype("datetime64[D]"), dtype=np.int64)
 
 
 def calendar_class(days: Ints) -> Ints:
@@ -54,7 +54,7 @@ def calendar_class(days: Ints) -> Ints:
     dates = days.astype("datetime64[D]")
     day_of_month = (dates - dates.astype("datetime64[M]")).astype(np.int64) + 1
     slow = (month(days) == 8) | ((month(days) == 12) & (day_of_month >= 21))
-    return push.astype(np.int64) + 2 * slow.astype(np.int64)
+    return np.asarray(push + 2 * slow, dtype=np.int64)
 
 
 @dataclass(frozen=True)

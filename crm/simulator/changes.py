@@ -171,7 +171,8 @@ def _amounts(timeline: Timeline, rng: np.random.Generator) -> tuple[npt.NDArray[
 def _date_of_week(rng: np.random.Generator, day: npt.NDArray[Any], due: npt.NDArray[Any]) -> Ints:
     """Draw a working day of the week ``due``, 1 being that of ``day``; give its first second."""
     day = day.astype(np.int64)
-    return (day - weekday(day) + 7 * (due - 1) + rng.integers(0, 5, len(day))) * SECONDS
+    date: Ints = day - weekday(day) + 7 * (due - 1) + rng.integers(0, 5, len(day))
+    return date * SECONDS
 
 
 def _pushes(timeline: Timeline, rng: np.random.Generator) -> tuple[Ints, FieldChanges]:

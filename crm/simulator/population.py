@@ -180,7 +180,7 @@ def draw_population(rng: np.random.Generator, n_leads: int, first: int, stop: in
     )
 
 
-def _draw_reps(rng: np.random.Generator, n_leads: int, first: int, stop: int) -> dict[str, Ints]:
+def _draw_reps(rng: np.random.Generator, n_leads: int, first: int, stop: int) -> dict[str, Any]:
     years = (stop - first) / 365.25
     n = max(LEAST_REPS, round(n_leads / years / LEADS_PER_REP_YEAR))
     region_shares = np.bincount(
@@ -211,7 +211,7 @@ def _draw_reps(rng: np.random.Generator, n_leads: int, first: int, stop: int) ->
     return {"skill": skill_of, "team": team, "rep_region": region, "leaves_on": leaves_on, "peer": peer}
 
 
-def _draw_arrivals(rng: np.random.Generator, n_leads: int, first: int, stop: int) -> dict[str, Ints]:
+def _draw_arrivals(rng: np.random.Generator, n_leads: int, first: int, stop: int) -> dict[str, Any]:
     names = list(process.SOURCES)
     day = arrival_days(rng, n_leads, first, stop)
     source = draw(rng, column(process.SOURCES, 0), n_leads)

@@ -18,61 +18,11 @@ from crm.simulator.population import COUNTRIES, INDUSTRIES, REGIONS, column, dra
 from crm.simulator.timeline import Timeline
 
 CURRENCY = "EUR"
-FIRST_NAMES = [
-    "Adèle",
-    "Bruno",
-    "Chloé",
-    "David",
-    "Elsa",
-    "Farid",
-    "Gina",
-    "Hugo",
-    "Inès",
-    "Jules",
-    "Karim",
-    "Léa",
-    "Marc",
-    "Nora",
-    "Omar",
-    "Paul",
-]
-LAST_NAMES = [
-    "Martin",
-    "Bernard",
-    "Dubois",
-    "Moreau",
-    "Laurent",
-    "Garcia",
-    "Roux",
-    "Keller",
-    "Smith",
-    "Nguyen",
-    "Costa",
-    "Weber",
-]
-COMPANY_STARTS = [
-    "Nor",
-    "Bel",
-    "Cal",
-    "Dra",
-    "Est",
-    "Fer",
-    "Gal",
-    "Hel",
-    "Ist",
-    "Jor",
-    "Kal",
-    "Lum",
-    "Mar",
-    "Ner",
-    "Ori",
-    "Pal",
-    "Ros",
-    "Sol",
-    "Tal",
-    "Ver",
-]
-COMPANY_ENDS = ["dis", "vane", "tec", "mont", "lys", "ria", "bergh", "nova", "lia", "port"]
+# Words in one line each read better than lists of literals.
+FIRST_NAMES = "Adèle Bruno Chloé David Elsa Farid Gina Hugo Inès Jules Karim Léa Marc Nora Omar Paul".split()  # noqa: SIM905
+LAST_NAMES = "Martin Bernard Dubois Moreau Laurent Garcia Roux Keller Smith Nguyen Costa Weber".split()  # noqa: SIM905
+COMPANY_STARTS = "Nor Bel Cal Dra Est Fer Gal Hel Ist Jor Kal Lum Mar Ner Ori Pal Ros Sol Tal Ver".split()  # noqa: SIM905
+COMPANY_ENDS = "dis vane tec mont lys ria bergh nova lia port".split()  # noqa: SIM905
 COMPANY_FORMS = ("SA", "SAS", "GmbH", "Ltd", "Inc", "BV")
 PRODUCTS = ("Starter", "Team", "Suite", "Advisory")
 #: Shares of the products by segment.

@@ -86,7 +86,7 @@ def _move(
     good, lost = chances.exit_good[kind], chances.exit_lost[kind]
     advance, back = chances.advance[kind], chances.back[kind]
     stay = 1 - good - lost - advance - back
-    return good * value_of_good + advance * forward + back * backward + stay * same
+    return np.asarray(good * value_of_good + advance * forward + back * backward + stay * same)
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Truth:
 
     Parameters
     ----------
-    leads, deals : DataFrame
-        ``case`` by the record's id (the index).
+    leads, deals : Series
+        Number of the case, by the record's id.
     case, day, code : ndarray
         The log of states, sorted by case and day.
     first, stop : int
@@ -181,6 +181,39 @@ class Truth:
                 here = rows[days[rows] == waiting.pop()]
                 result[here] = deal.ravel()[codes[here] - LEAD_CODES]
         return result
+
+    def lead_states(self, lead_ids: Sequence[str] | pd.Series, as_of: Moments) -> pd.DataFrame:
+        """Give the state of each lead, and of its deal once there is one, on which the probability rests.
+
+        Parameters
+        ----------
+        lead_ids : sequence of str, shape (n,)
+        as_of : datetime, str, Series or DatetimeIndex
+            One moment with a time zone, or one for each lead.
+
+        Returns
+        -------
+        DataFrame, shape (n, 8)
+            ``has_deal, quality`` (tenths of a logit), ``stage, engagement, has_acted, age, due, pushes`` as
+            :mod:`crm.simulator.process` defines them; NaN where the lead was unknown or closed, ``age``
+            once there is a deal, ``due`` and ``pushes`` before.
+        """
+        rows, _, codes = self._states(self.leads, "lead_id", lead_ids, as_of)
+        names = ["has_deal", "quality", "stage", "engagement", "has_acted", "age", "due", "pushes"]
+        values = np.full((len(codes), len(names)), np.nan)
+        has_deal = codes[rows] >= LEAD_CODES
+        for n_phase, shape, last in ((0, process.LEAD_SHAPE, [5]), (1, process.DEAL_SHAPE, [6, 7])):
+            here = rows[has_deal == bool(n_phase)]
+            quality, stage, engagement, *more = np.unravel_index(codes[here] - LEAD_CODES * n_phase, shape)
+            known = (
+                np.full(len(here), n_phase),
+                quality + process.Q_MIN,
+                stage,
+                engagement // 2,
+                engagement % 2,
+            )
+            values[here[:, None], [0, 1, 2, 3, 4, *last]] = np.stack([*known, *more], axis=1)
+        return pd.DataFrame(values, columns=names)
 
     def _backward(self, first: int, stop: int) -> Iterator[tuple[int, Floats, Floats]]:
         """Give the values at the start of each working day, last first, then those at ``first``.

@@ -190,7 +190,7 @@ class Walk:
             n = rng.binomial(len(ids), HANDOVER_CHANCE)
             picked = np.zeros(len(ids), dtype=np.bool_)
             picked[rng.integers(0, max(len(ids), 1), n)] = True
-            picked |= people.leaves_on[self.owner[ids]] == day
+            picked |= people.leaves_on[self.owner[ids]] <= day
             cases = ids[picked]
             old = self.owner[cases]
             new = people.peer[old].astype(np.int32)
