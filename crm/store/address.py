@@ -81,8 +81,20 @@ class StoreAddress:
         """What ADBC's driver opens; holds the password."""
         if self.path is not None:
             return str(self.path.absolute())
-        # libpq reads percent signs, but not a plus sign as a space.
-        return self.url.render_as_string(hide_password=False).replace("+", "%20")
+        named = {
+            "host": self.url.host,
+            "port": self.url.port,
+            "user": self.url.username,
+            "password": self.url.password,
+            "dbname": self.url.database,
+        } | dict(self.url.query)
+        # Pairs rather than a URL: libpq repeats a URL that it cannot read, with its password.
+        pairs = {name: value if isinstance(value, tuple) else (value,) for name, value in named.items()}
+        return " ".join(
+            f"{name}={_quote_pair(','.join(map(str, values)))}"
+            for name, values in pairs.items()
+            if values != (None,)
+        )
 
     def redact(self, text: str) -> str:
         """Give the text without this address's passwords, however they are written in it."""
@@ -99,7 +111,12 @@ class StoreAddress:
 
     def __str__(self) -> str:
         hidden = {name: "***" for name in _SECRETS if name in self.url.query}
-        return self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+        shown = self.url.update_query_dict(hidden).render_as_string(hide_password=True)
+        return shown.replace("%2A%2A%2A", "***")
 
     def __repr__(self) -> str:
         return f"StoreAddress({str(self)!r})"
+
+
+def _quote_pair(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

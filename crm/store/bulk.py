@@ -55,6 +55,7 @@ class Transaction:
             self._cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(PIECE)})
         else:
             self.run(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            self.run(sa.text(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}"))
         return self
 
     def __exit__(

@@ -20,6 +20,7 @@ from crm.store.versions import bring_up
 from crm.validation import validate
 from crm.values import as_text
 
+_EPOCH = pd.Timestamp(0, tz="UTC")
 _LOCK_WAIT_S = 60
 
 
@@ -194,11 +195,12 @@ def _same_load(
     exported_at: pd.Timestamp | None,
     mapping_digest: str,
 ) -> int | None:
+    exported = _microseconds(exported_at)
     query = sa.select(sa.func.max(LOADS.c.load_id)).where(
         LOADS.c.load_id < load_id,
         LOADS.c.source == source,
         LOADS.c.mapping_digest == mapping_digest,
-        LOADS.c.exported_at.is_not_distinct_from(_microseconds(exported_at)),
+        LOADS.c.exported_at == exported if exported is not None else LOADS.c.exported_at.is_(None),
     )
     found = transaction.fetch(query)[0][0]
     return None if found is None else int(found)
@@ -263,7 +265,7 @@ def _read_table(transaction: Transaction, table: Table) -> pd.DataFrame:
 
 
 def _microseconds(moment: pd.Timestamp | None) -> int | None:
-    return None if moment is None else int(moment.as_unit("us").value)
+    return None if moment is None else (moment - _EPOCH) // pd.Timedelta(microseconds=1)
 
 
 def _moment(microseconds: int | None) -> pd.Timestamp | None:

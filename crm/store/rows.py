@@ -70,23 +70,17 @@ def from_rows(table: Table, rows: pa.Table, kinds: Mapping[str, AttributeKind]) 
 
 def _to_json(frame: pd.DataFrame, kinds: Mapping[str, AttributeKind]) -> pa.Array:
     """Give each row's attributes as a JSON object without its missing values, names in order."""
-    members = []
+    text = pa.large_string()
+    members = [pa.array([""] * len(frame), text)]
     for name in frame.columns:
         values = as_text(frame[name]) if kinds[str(name)] == "text" else frame[name]
         codes, levels = pd.factorize(values)
-        label = orjson.dumps(str(name)).decode() + ":"
-        texts = pa.array(
-            [label + orjson.dumps(level).decode() for level in levels.tolist()], pa.large_string()
-        )
-        members.append(texts.take(pa.array(codes, mask=codes < 0)))
-    if not members:
-        return pa.array(["{}"] * len(frame), pa.large_string())
-    comma = pa.scalar(",", pa.large_string())
-    inside = pc.binary_join_element_wise(*members, comma, null_handling="skip")
-    empty = pa.scalar("", pa.large_string())
-    return pc.binary_join_element_wise(
-        pa.scalar("{", pa.large_string()), inside, pa.scalar("}", pa.large_string()), empty
-    )
+        label = "," + orjson.dumps(str(name)).decode() + ":"
+        texts = pa.array([label + orjson.dumps(level).decode() for level in levels.tolist()], text)
+        members.append(texts.take(pa.array(codes, mask=codes < 0)).fill_null(""))
+    nothing = pa.scalar("", text)
+    inside = pc.utf8_ltrim(pc.binary_join_element_wise(*members, nothing), ",")
+    return pc.binary_join_element_wise(pa.scalar("{", text), inside, pa.scalar("}", text), nothing)
 
 
 def _from_json(texts: pa.ChunkedArray, kinds: Mapping[str, AttributeKind]) -> dict[str, pd.Series]:
