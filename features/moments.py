@@ -125,9 +125,12 @@ class Moments:
     def _before(self, days: int) -> Ints:
         """Give the number of the batch's events before each moment less some days."""
         if days not in self._now:
-            moment = np.clip(self.as_of - days * DAY - self._base, 0, self._span - 1)
-            self._now[days] = np.searchsorted(self._keys, self.place * self._span + moment)
+            self._now[days] = np.searchsorted(self._keys, self.place * self._span + self._offset(days * DAY))
         return self._now[days]
+
+    def _offset(self, micros: int) -> Ints:
+        """Give the moments less some microseconds, within what the history spans."""
+        return np.minimum(np.maximum(self.as_of - (self._base + micros), 0), self._span - 1)
 
     @cached_property
     def _axes(self) -> list[tuple[NDArray[np.int16], slice]]:
@@ -190,21 +193,41 @@ class Moments:
         totals = self._running[-1].astype(np.int64)
         return np.concatenate(parts), np.cumsum(totals) - totals
 
-    def last(self, part: slice) -> tuple[Ints, Bools]:
-        """Give the last known event of some groups as a place among the batch's, and whether there is one."""
+    @cached_property
+    def _last(self) -> Ints:
         listed, begins = self._listed
-        place = begins[part] + self._now_counts[:, part] - 1
-        return _take(listed, place), self.known_counts[:, part] > 0
+        return _take(listed, begins + self._now_counts - 1)
 
-    def first(self, part: slice) -> tuple[Ints, Bools]:
-        """Give the first event of some groups as a place among the batch's, and whether it was known."""
+    @cached_property
+    def _is_there(self) -> Bools:
+        """Whether any event of each group was known."""
+        there: Bools = self.known_counts > 0
+        return there
+
+    def last_time(self, part: slice) -> Floats:
+        """Give when the last known event of some groups was, in microseconds; NaN where there is none."""
+        return np.where(self._is_there[:, part], _take(self._time, self._last[:, part]), np.nan)
+
+    def first_time(self, part: slice) -> Floats:
+        """Give when the first known event of some groups was, in microseconds; NaN where there is none."""
         listed, begins = self._listed
-        place = begins[part] + self._base_counts[:, part]
-        return _take(listed, place), self.known_counts[:, part] > 0
+        place = _take(listed, begins[part] + self._base_counts[:, part])
+        return np.where(self._is_there[:, part], _take(self._time, place), np.nan)
 
-    def time_of(self, place: Ints, there: Bools) -> Floats:
-        """Give events' times in microseconds, NaN where there is none."""
-        return np.where(there, _take(self._time, place), np.nan)
+    def state(self, column: str, part: slice) -> Ints:
+        """Give a column of the last known event of some groups; zero where there is none."""
+        values: Ints = getattr(self.prepared.events, column)[self._rows]
+        return np.where(self._is_there[:, part], _take(values, self._last[:, part]), 0)
+
+    @cached_property
+    def pending(self) -> Ints:
+        """Work of each kind that is planned and not yet done, shape (n, work)."""
+        return self.state("pending", self.layout.work)
+
+    @cached_property
+    def started(self) -> Ints:
+        """Work of each kind that is started and not yet done, shape (n, work)."""
+        return self.state("started", self.layout.work)
 
     def days_since(self, time: Floats) -> Floats:
         """Give the days from times in microseconds, shape (n,) or (n, groups), to the moment."""
@@ -215,11 +238,6 @@ class Moments:
         """Give the days from the record's creation to times in microseconds."""
         born = self.born if time.ndim == 1 else self.born[:, None]
         return in_days(time - born)
-
-    def state(self, column: str, place: Ints, there: Bools) -> Ints:
-        """Give a column of the events at places, zero where there is none."""
-        values: Ints = getattr(self.prepared.events, column)[self._rows]
-        return np.where(there, _take(values, place), 0)
 
     @cached_property
     def pushed(self) -> Ints:
@@ -262,8 +280,7 @@ class Moments:
         time = fields.time[rows]
         keys = np.repeat(np.arange(len(segments)), lengths) * self._span + (time - self._base)
         segment = self.place[:, None] * width + np.arange(width)
-        moment = np.clip(self.as_of - self._base, 0, self._span - 1)
-        step = np.searchsorted(keys, segment * self._span + moment[:, None]) - 1
+        step = np.searchsorted(keys, segment * self._span + self._offset(0)[:, None]) - 1
         there = step >= starts[segment]
         # Back to places in the prepared history.
         return step - starts[segment] + low[segment], there

@@ -13,6 +13,7 @@ from crm.history import History
 from crm.schema import TABLE_OF
 from features.columns import (
     MISSING,
+    NEVER,
     Floats,
     FrameSource,
     Ints,
@@ -29,6 +30,7 @@ from features.records import (
     Track,
     linked_keys,
     links,
+    natural_places,
     read_changes,
     read_records,
     track,
@@ -197,11 +199,10 @@ def _linked_fields(source: Source, spec: FeatureSpec, changes: Changes, entity: 
     wanted = [field for field in spec.fields if field.startswith(f"{entity}.")]
     if not wanted:
         return {}
+    moved = changes.of(f"{entity}_id")
     others = read_records(source, entity)
     other_changes = read_changes(source, entity, others.rank_of)
-    held = links(
-        source.text(TABLE_OF[spec.entity].name, f"{entity}_id"), changes.of(f"{entity}_id"), others.rank_of
-    )
+    held = links(source.text(TABLE_OF[spec.entity].name, f"{entity}_id"), moved, others.rank_of)
     count = source.size(TABLE_OF[spec.entity].name)
     fields: dict[str, Track] = {}
     for field in wanted:
@@ -214,15 +215,22 @@ def _linked_fields(source: Source, spec: FeatureSpec, changes: Changes, entity: 
         known = np.concatenate([others.recorded, np.maximum(own.known, others.recorded[own.rank])])
         value = np.concatenate([own.initial, own.value])
         rank, item, time = held.spread(owner, known)
-        fields[field] = Track(np.full(count, np.nan), rank, time, value[item])
+        # Where a link moves, nothing of the one before remains.
+        rank, time = np.concatenate([moved.rank, rank]), np.concatenate([moved.known, time])
+        value = np.concatenate([np.full(len(moved.rank), np.nan), value[item]])
+        order = np.lexsort((time, rank))
+        fields[field] = Track(np.full(count, np.nan), rank[order], time[order], value[order])
     return fields
 
 
 def _deal_fields(
     source: Source, spec: FeatureSpec, leads: Records, deals: Records, changes: Changes, held: Links
 ) -> dict[str, Track]:
-    """Give the stage and amount of a lead's deal that moved last; missing once that one closed."""
+    """Give the stage and amount of a lead's deal that moved last; missing once it closed or left."""
     fields: dict[str, Track] = {}
+    order = natural_places(deals.ids)
+    place = np.array([order[deal] for deal in deals.ids], np.int64)
+    left = np.flatnonzero(held.until < NEVER)
     for field in ("stage", "amount"):
         name = f"deal.{field}"
         if name not in spec.fields:
@@ -234,8 +242,12 @@ def _deal_fields(
             [deals.recorded, np.maximum(own.known, deals.recorded[own.rank]), deals.closed[closed]]
         )
         value = np.concatenate([own.initial, own.value, np.full(len(closed), np.nan)])
-        rank, item, time = held.spread(owner, known)
-        fields[name] = Track(np.full(len(leads.ids), np.nan), rank, time, value[item])
+        tie = place[owner] * len(owner) + np.arange(len(owner))
+        rank, item, time = held.spread(owner, known, tie)
+        rank, time = np.concatenate([rank, held.rank[left]]), np.concatenate([time, held.until[left]])
+        value = np.concatenate([value[item], np.full(len(left), np.nan)])
+        by_lead = np.lexsort((time, rank))
+        fields[name] = Track(np.full(len(leads.ids), np.nan), rank[by_lead], time[by_lead], value[by_lead])
     return fields
 
 

@@ -100,11 +100,15 @@ def read_changes(source: Source, entity: str, rank_of: dict[str, int]) -> Change
         same &= column[1:] == column[:-1]
     if same.any():
         ids = source.text("changes", "change_id")
-        places = {text: p for p, text in enumerate(sorted(ids.levels, key=lambda text: (len(text), text)))}
-        order = np.lexsort((ids.recode(places)[rows], changed, known, rank, field.codes))
+        order = np.lexsort((ids.recode(natural_places(ids.levels))[rows], changed, known, rank, field.codes))
     old, new = source.text("changes", "old_value"), source.text("changes", "new_value")
     kept = rows[order]
     return Changes(rank[order], field.take(order), old.take(kept), new.take(kept), known[order])
+
+
+def natural_places(ids: list[str]) -> dict[str, int]:
+    """Order ids, whatever the order of their rows: a shorter one first, as numbers count."""
+    return {text: place for place, text in enumerate(sorted(ids, key=lambda text: (len(text), text)))}
 
 
 class Track(NamedTuple):
@@ -138,7 +142,7 @@ class Links(NamedTuple):
         """Give the links seen from the other side."""
         return Links(self.other, self.rank, self.since, self.until)
 
-    def spread(self, owner: Ints, known: Ints, first: Ints | None = None) -> tuple[Ints, Ints, Ints]:
+    def spread(self, owner: Ints, known: Ints, tie: Ints | None = None) -> tuple[Ints, Ints, Ints]:
         """Give what the others own to the records that hold to them.
 
         What an other had before the link was known counts from when it was; what it has once the link is
@@ -150,6 +154,8 @@ class Links(NamedTuple):
             The other that owns each item.
         known : array of int, shape (m,)
             When each item is known.
+        tie : array of int, shape (m,), optional
+            Order of items that are known at the same moment; by default their places.
 
         Returns
         -------
@@ -169,7 +175,8 @@ class Links(NamedTuple):
         time = later_of(known[item], self.since[link])
         if len(link) == 0:
             return link, item, time
-        by_record = np.lexsort((known[item], time, self.rank[link]))
+        last = item if tie is None else tie[item]
+        by_record = np.lexsort((last, known[item], time, self.rank[link]))
         return self.rank[link][by_record], item[by_record], time[by_record]
 
 

@@ -14,7 +14,7 @@ _EVENTS = "Only events known strictly before as_of are counted, each from when t
 
 def days_since(moments: Moments) -> Floats:
     """Days since the last event of each broad group."""
-    return moments.days_since(moments.time_of(*moments.last(moments.layout.broad)))
+    return moments.days_since(moments.last_time(moments.layout.broad))
 
 
 def counts(moments: Moments) -> Floats:
@@ -46,12 +46,12 @@ def count_of_kinds(moments: Moments) -> Floats:
 
 def days_since_kinds(moments: Moments) -> Floats:
     """Days since the last event of each kind."""
-    return moments.days_since(moments.time_of(*moments.last(moments.layout.kind)))
+    return moments.days_since(moments.last_time(moments.layout.kind))
 
 
 def days_to_first_of_kinds(moments: Moments) -> Floats:
     """Days from creation to the first event of each kind."""
-    return moments.days_after_birth(moments.time_of(*moments.first(moments.layout.kind)))
+    return moments.days_after_birth(moments.first_time(moments.layout.kind))
 
 
 def first_response(moments: Moments) -> Floats:
@@ -59,13 +59,13 @@ def first_response(moments: Moments) -> Floats:
     part = moments.layout.direction
     out = moments.spec.directions.index("out")
     place = slice(part.start + out, part.start + out + 1)
-    return moments.days_after_birth(moments.time_of(*moments.first(place))[:, 0])
+    return moments.days_after_birth(moments.first_time(place)[:, 0])
 
 
 def unanswered(moments: Moments) -> Floats:
     """Days since the prospect last acted, where we have not acted since; else zero."""
     part = moments.layout.direction
-    last = moments.time_of(*moments.last(part))
+    last = moments.last_time(part)
     came = last[:, moments.spec.directions.index("in")]
     went = last[:, moments.spec.directions.index("out")]
     waits = np.isfinite(came) & ~(went >= came)

@@ -13,29 +13,28 @@ _KNOWN = "Plans and what fulfils them are events; only those known strictly befo
 
 def pending(moments: Moments) -> Floats:
     """Work of each kind that is planned and not yet done or cancelled."""
-    return moments.state("pending", *moments.last(moments.layout.work)).astype(np.float64)
+    return moments.pending.astype(np.float64)
 
 
 def started(moments: Moments) -> Floats:
     """Work of each kind that is started and not yet done or cancelled."""
-    return moments.state("started", *moments.last(moments.layout.work)).astype(np.float64)
+    return moments.started.astype(np.float64)
 
 
 def all_pending(moments: Moments) -> Floats:
     """Work of all kinds that is planned and not yet done or cancelled."""
-    return np.asarray(pending(moments).sum(axis=1), np.float64)
+    return np.asarray(moments.pending.sum(axis=1), np.float64)
 
 
 def all_started(moments: Moments) -> Floats:
     """Work of all kinds that is started and not yet done or cancelled."""
-    return np.asarray(started(moments).sum(axis=1), np.float64)
+    return np.asarray(moments.started.sum(axis=1), np.float64)
 
 
 def oldest_pending(moments: Moments) -> Floats:
     """Days that the oldest planned work has waited; zero where none waits."""
-    place, there = moments.last(moments.layout.work)
-    waits = there & (moments.state("pending", place, there) > 0)
-    since = np.where(waits, moments.state("oldest", place, there), np.inf).min(axis=1)
+    planned = moments.state("oldest", moments.layout.work)
+    since = np.where(moments.pending > 0, planned, np.inf).min(axis=1)
     return np.where(np.isinf(since), 0.0, moments.days_since(since))
 
 
