@@ -21,9 +21,7 @@ REVISIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "vigie_version"
 
 
-def bring_up(
-    engine: sa.Engine, address: StoreAddress, *, create: bool, upgrade: bool, revisions: Path = REVISIONS
-) -> None:
+def bring_up(engine: sa.Engine, address: StoreAddress, *, create: bool, upgrade: bool) -> None:
     """Make sure that the store has the newest schema.
 
     Parameters
@@ -34,15 +32,13 @@ def bring_up(
         Whether to make the tables in a database that has none.
     upgrade : bool
         Whether to bring an older store to the newest schema.
-    revisions : Path
-        The folder of Alembic revisions.
 
     Raises
     ------
     StoreError
         Where the database is no history store, or is older (without ``upgrade``) or newer than this Vigie.
     """
-    scripts = ScriptDirectory(str(revisions))
+    scripts = ScriptDirectory(str(REVISIONS))
     if _is_ready(engine, address, scripts, create=create, upgrade=upgrade):
         return
     with engine.connect() as connection:
