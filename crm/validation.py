@@ -40,11 +40,15 @@ class _Faults:
         self._table, self._frame, self._where = table, frame, where
         self._problems: list[Problem] = []
         self._n_faults = 0
+        self._bad: dict[str, np.ndarray] = {}
 
     def add(self, field: str, bad: np.ndarray, values: pd.Series, remedy: str) -> None:
         """Note that the rows where ``bad`` is true have an unusable value in ``field``."""
         rows = np.flatnonzero(bad)
+        if not len(rows):
+            return
         self._n_faults += len(rows)
+        self._bad[field] = bad | self._bad.get(field, False)
         for row in rows[:_SHOWN]:
             value = values.iloc[row]
             text = "" if pd.isna(value) else shorten(value)
@@ -54,6 +58,13 @@ class _Faults:
         """Note that these columns cannot be there, or must be."""
         self._n_faults += len(names)
         self._problems.extend(Problem(self._where, name, "", remedy) for name in names)
+
+    def told(self, column: Column) -> np.ndarray:
+        """Say where a value, or the one that it would be filled from, is told of already."""
+        told = np.zeros(len(self._frame), dtype=bool)
+        for name in (column.name, column.default_from):
+            told |= self._bad.get(str(name), False)
+        return told
 
     def raise_any(self) -> None:
         """Raise ExportError where there is a fault."""
@@ -254,15 +265,17 @@ def _check_values(table: Table, columns: Mapping[str, pd.Series], faults: _Fault
         values = columns[column.name]
         if column.required and values.hasnans:
             remedy = "is missing" + (f", and so is {column.default_from}" if column.default_from else "")
-            faults.add(column.name, values.isna().to_numpy(), values, f"{remedy}; every row needs it")
+            bad = values.isna().to_numpy() & ~faults.told(column)
+            faults.add(column.name, bad, values, f"{remedy}; every row needs it")
         if column.choices:
-            bad = ~values.isin(column.choices) & values.notna()
+            bad = (~values.isin(column.choices) & values.notna()).to_numpy()
             remedy = f"is none of {', '.join(column.choices)}; map it to one of them"
-            faults.add(column.name, bad.to_numpy(), values, remedy)
+            faults.add(column.name, bad, values, remedy)
         if column.kind == "timestamp":
-            bad = (values < EARLIEST) | (values >= LATEST)
+            outside = (values < EARLIEST) | (values >= LATEST)
+            bad = outside.to_numpy() & ~faults.told(column)
             remedy = f"is not between {EARLIEST:%Y-%m-%d} and {LATEST:%Y-%m-%d}; correct it or leave it empty"
-            faults.add(column.name, bad.to_numpy(), values, remedy)
+            faults.add(column.name, bad, values, remedy)
         if column.kind == "number":
             infinite = np.isinf(values.to_numpy())
             faults.add(column.name, infinite, values, "is infinite; leave it empty instead")
@@ -272,8 +285,8 @@ def _check_values(table: Table, columns: Mapping[str, pd.Series], faults: _Fault
     _check_key(table, columns[table.key], faults)
     if table.name in ORDERED:
         first, last = ORDERED[table.name]
-        bad = columns[last] < columns[first]
-        faults.add(last, bad.to_numpy(), columns[last], f"is before {first}; correct one of the two")
+        reversed_ = (columns[last] < columns[first]).to_numpy()
+        faults.add(last, reversed_, columns[last], f"is before {first}; correct one of the two")
 
 
 def _check_key(table: Table, keys: pd.Series, faults: _Faults) -> None:
