@@ -63,6 +63,8 @@ def describe(spec: FeatureSpec, name: str, language: Language = "en") -> str:
 
 _MISSING = {"en": "none", "fr": "aucun"}
 _OTHER = {"en": "other", "fr": "autre"}
+#: The narrow space that does not break, which French sets between thousands and before a percent sign.
+_NARROW = "\u202f"
 _DAYS = {"en": ("day", "days"), "fr": ("jour", "jours")}
 
 
@@ -84,11 +86,11 @@ def format_value(spec: FeatureSpec, name: str, value: float, language: Language 
         return levels.levels[code] if levels is not None and known else _OTHER[language]
     if entry.kind == "days":
         text = _decimal(value, 0 if abs(value) >= 10 else 1, language)
-        singular = abs(value) <= 1 if language == "en" and text in ("1", "-1") else abs(value) < 2
-        one = text in ("1", "-1") if language == "en" else singular
+        # French counts everything below two as one.
+        one = abs(value) < 2 if language == "fr" else text in ("1", "-1")
         return f"{text} {_DAYS[language][0 if one else 1]}"
     if entry.kind == "ratio":
-        return f"{_decimal(100 * value, 0, language)}{' %' if language == 'fr' else '%'}"
+        return f"{_decimal(100 * value, 0, language)}{_NARROW + '%' if language == 'fr' else '%'}"
     if entry.kind == "money":
         return _decimal(value, 0 if abs(value) >= 100 or value == int(value) else 2, language)
     return _decimal(value, 2, language)
@@ -102,5 +104,5 @@ def _decimal(value: float, places: int, language: Language) -> str:
     if text == "-0":
         text = "0"
     if language == "fr":
-        return text.replace(",", " ").replace(".", ",")  # a narrow space that does not break
+        return text.replace(",", _NARROW).replace(".", ",")
     return text

@@ -125,11 +125,10 @@ def prepare_source(source: Source, spec: FeatureSpec, series: Series | None) -> 
     fields = _own_fields(source, spec, changes, series)
     if entity == "lead":
         deals = read_records(source, "deal")
-        if deals.ids:
-            deal_changes = read_changes(source, "deal", deals.rank_of)
-            held = links(source.text("deals", "lead_id"), deal_changes.of("lead_id"), records.rank_of)
-            moves.append(deal_moves(deals, held.turned(), spec))
-            fields |= _deal_fields(source, spec, records, deals, deal_changes, held.turned())
+        deal_changes = read_changes(source, "deal", deals.rank_of)
+        held = links(source.text("deals", "lead_id"), deal_changes.of("lead_id"), records.rank_of).turned()
+        moves.append(deal_moves(deals, held, spec))
+        fields |= _deal_fields(source, spec, records, deals, deal_changes, held)
     fields |= _linked_fields(source, spec, changes, "account")
     if entity == "deal":
         fields |= _linked_fields(source, spec, changes, "lead")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crm.errors import InputError, shorten
 from crm.schema import TABLE_OF
 from features.columns import MISSING, NEVER, Bools, Coded, Floats, Ints, Source, later_of
 
@@ -33,9 +34,22 @@ class Records(NamedTuple):
 
 
 def read_records(source: Source, entity: str) -> Records:
-    """Read the records of ``lead``, ``deal`` or ``account``."""
+    """Read the records of ``lead``, ``deal`` or ``account``.
+
+    Raises
+    ------
+    InputError
+        If an id is empty, or two rows have the same.
+    """
     table = TABLE_OF[entity]
-    ids = source.text(table.name, table.key).levels
+    key, ids = source.text(table.name, table.key)
+    if len(ids) != len(key):
+        row = int(np.flatnonzero((key < 0) | (np.bincount(key[key >= 0], minlength=1)[key] > 1))[0])
+        value = ids[key[row]] if key[row] >= 0 else ""
+        raise InputError(
+            f"{table.name}, row {row + 1}: {table.key} = {shorten(value)!r}: "
+            "empty, or another row has it too; give each record an id of its own"
+        )
     recorded = source.time(table.name, "recorded_at")
     won = source.text(table.name, "outcome").recode({"lost": 0, "won": 1})
     said = source.time(table.name, "closed_recorded_at")
