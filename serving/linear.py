@@ -98,7 +98,7 @@ class LinearPart:
         """The margin's mean over the training rows."""
         return self.intercept + float(np.sum(self._numbers["coefficient"] * self._numbers["center"]))
 
-    def _standardised(self, x: Floats) -> Floats:
+    def standardised(self, x: Floats) -> Floats:
         """Give every term's ``z``, shape (rows, terms)."""
         raw = x[:, self._column]
         missing = np.isnan(raw)
@@ -112,7 +112,7 @@ class LinearPart:
     def contributions(self, x: Floats) -> Floats:
         """Give each feature's exact contribution, ``coefficient * (z - center)``, shape (rows, features)."""
         rows, width = x.shape
-        parts = self._numbers["coefficient"] * (self._standardised(x) - self._numbers["center"])
+        parts = self._numbers["coefficient"] * (self.standardised(x) - self._numbers["center"])
         # bincount adds in the order of the terms, so that a row's sum does not depend on the other rows.
         target = self._column + np.arange(rows)[:, None] * width
         sums = np.bincount(target.ravel(), parts.ravel(), minlength=rows * width).astype(np.float64)
@@ -120,7 +120,7 @@ class LinearPart:
 
     def margin(self, x: Floats) -> Floats:
         """Give the margin, shape (rows,)."""
-        parts = self._numbers["coefficient"] * self._standardised(x)
+        parts = self._numbers["coefficient"] * self.standardised(x)
         rows = np.repeat(np.arange(len(x)), len(self.terms))
         sums = np.bincount(rows, parts.ravel(), minlength=len(x)).astype(np.float64)
         return self.intercept + sums

@@ -60,6 +60,8 @@ class OutcomeModel:
         When the record closes.
     signal : bool
         Whether validation showed skill; where it did not, the base rate is served for all.
+    too_early : bool
+        Whether the history holds too few outcomes to say anything; then no score is served at all.
     base_rate : float
         Share of records with the outcome, known at ``trained_through``.
     amount : AmountModel, optional
@@ -79,6 +81,7 @@ class OutcomeModel:
     calibrator: Calibrator = field(default_factory=Calibrator)
     hazard: HazardModel | None = None
     signal: bool = True
+    too_early: bool = False
     base_rate: float = 0.5
     amount: AmountModel | None = None
 
@@ -188,6 +191,7 @@ class OutcomeModel:
             "calibrator": self.calibrator.to_json_dict(),
             "hazard_edges_days": None if self.hazard is None else list(self.hazard.edges_days),
             "signal": self.signal,
+            "too_early": self.too_early,
             "base_rate": self.base_rate,
             "amount": None
             if self.amount is None
@@ -209,6 +213,7 @@ class OutcomeModel:
             calibrator=Calibrator.from_json_dict(data["calibrator"]),
             hazard=None if edges is None else HazardModel(hazard, tuple(float(edge) for edge in edges)),
             signal=bool(data["signal"]),
+            too_early=bool(data["too_early"]),
             base_rate=float(data["base_rate"]),
             amount=None if amount is None else AmountModel(float(amount["factor"]), str(amount["feature"])),
         )

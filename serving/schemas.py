@@ -11,6 +11,8 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
+from crm.validation import EARLIEST, LATEST
+
 #: Limits of one call.
 MAX_RECORDS = 1000
 MAX_ROWS = 5000
@@ -21,7 +23,12 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Moment = Annotated[
-    AwareDatetime, Field(description="ISO 8601 with a time zone, for example 2026-01-31T12:00:00+00:00")
+    AwareDatetime,
+    Field(
+        ge=EARLIEST.to_pydatetime(),
+        lt=LATEST.to_pydatetime(),
+        description="ISO 8601 with a time zone, for example 2026-01-31T12:00:00+00:00; from 1970 to 2199",
+    ),
 ]
 Direction = Literal["in", "out"]
 Status = Literal["scheduled", "started", "done", "cancelled"]

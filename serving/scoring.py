@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 Moments = NDArray[np.datetime64]
 
 #: Why a record has no score.
-Missing = Literal["unknown", "not_known_yet", "closed", "gone"]
+Missing = Literal["unknown", "not_known_yet", "closed", "gone", "too_early"]
 
 _DAY = 86_400_000_000
 
@@ -72,7 +72,8 @@ class Scores:
         Of the sale, if it is won; NaN where the amount is not known.
     model_version : str
     reason_missing : list of str or None
-        ``unknown``, ``not_known_yet``, ``closed`` or ``gone``; None where there is a score.
+        ``unknown``, ``not_known_yet``, ``closed`` or ``gone``; ``too_early`` where the history the model was
+        trained on holds too few outcomes; None where there is a score.
     raising, lowering : list of tuple of Reason
         Strongest first.
     other_effects : ndarray of shape (n,)
@@ -138,6 +139,8 @@ def score(
     asked = snapshots if isinstance(snapshots, Snapshots) else _read(snapshots)
     matrix = build_features(prepared, asked)
     missing = _missing(prepared, asked)
+    if model.too_early:
+        missing = ["too_early" if why is None else why for why in missing]
     rows = np.array([place for place, why in enumerate(missing) if why is None], np.int64)
     x = matrix.values[rows]  # noqa: PD011 - a FeatureMatrix, not a frame
     found = explain(model, x)

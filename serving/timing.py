@@ -72,19 +72,20 @@ class HazardModel:
         """The number of features before the interval's index."""
         return int(self._model.num_feature()) - 1
 
-    def predict(self, x: Floats) -> Timing:
+    def predict(self, x: Floats, *, threads: int = 1) -> Timing:
         """Give when these records close, given that they are open now.
 
         Parameters
         ----------
         x : ndarray of shape (rows, features)
+        threads : int
         """
         steps = len(self.edges_days) - 1
         hazards = np.empty((len(x), steps, 3))
         for first in range(0, len(x), CHUNK):
             part = x[first : first + CHUNK]
             rows = np.column_stack([np.repeat(part, steps, axis=0), np.tile(np.arange(steps), len(part))])
-            predicted = np.asarray(self._model.predict(rows, num_threads=1))
+            predicted = np.asarray(self._model.predict(rows, num_threads=threads))
             hazards[first : first + CHUNK] = predicted.reshape(len(part), steps, 3)
         open_before = np.cumprod(hazards[:, :, STAY], axis=1)
         open_before = np.column_stack([np.ones(len(x)), open_before[:, :-1]])
@@ -131,17 +132,24 @@ class Timing:
         """Give P(closed within so many days), shape of ``days`` (rows, moments)."""
         return self._at(self.closed, days, 1.0 - self.closed[:, -1:])
 
+    @cached_property
+    def tail_share(self) -> Floats:
+        """Share of wins among what closes beyond the last edge, shape (rows, 1)."""
+        share: Floats = self.won[:, -1:] / np.maximum(self.won[:, -1:] + self.lost[:, -1:], 1e-300)
+        return share
+
+    def won_by(self, days: Floats) -> Floats:
+        """Give P(won within so many days), shape of ``days`` (rows, moments)."""
+        return self._at(self.won, days, (1.0 - self.closed[:, -1:]) * self.tail_share)
+
     def won_share_by(self, days: Floats) -> Floats:
         """Give P(won within so many days, given that it is won at all), shape (rows, moments).
 
         The chance to be won by then is this times the win probability, so that a score, an expected close
         and a forecast agree.
         """
-        left = 1.0 - self.closed[:, -1:]
-        share = self.won[:, -1:] / np.maximum(self.closed[:, -1:], 1e-300)
-        ever = self.won[:, -1:] + left * share
-        by = self._at(self.won, days, left * share)
-        return np.divide(by, ever, out=self.closed_by(days), where=ever > 0)
+        ever = self.won[:, -1:] + (1.0 - self.closed[:, -1:]) * self.tail_share
+        return np.divide(self.won_by(days), ever, out=self.closed_by(days), where=ever > 0)
 
     def _at(self, incidence: Floats, days: Floats, beyond: Floats) -> Floats:
         """Read an incidence between the edges; past the last, ``beyond`` is still to come."""
