@@ -17,7 +17,7 @@ LOCATION_VARIABLE = "VIGIE_BUNDLE"
 #: Where a build finds the bundle, beside the packages.
 BUILT_IN = Path(__file__).resolve().parent.parent / "bundle"
 #: Seconds until a bundle that could not be loaded is tried again.
-PAUSE = 5.0
+PAUSE = 2.0
 
 _LOG = logging.getLogger("vigie.model")
 

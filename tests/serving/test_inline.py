@@ -82,7 +82,7 @@ def test_inline_scores_are_those_of_the_history(bundle: ModelBundle, history: Hi
 
 
 def test_effects_shown_add_up(bundle: ModelBundle) -> None:
-    """Base probability, the effects shown and the others sum to the propensity, with any number of reasons."""
+    """Base, effects shown and the others sum to the propensity, with any number of reasons."""
     for count in (0, 1, 10):
         one = ask(bundle, "lead", [LEAD], reasons=count)["scores"][0]
         reasons = one["reasons"]
