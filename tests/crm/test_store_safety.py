@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from crm.store import Store
 from crm.store.address import StoreAddress
 from crm.store.bulk import Transaction
 from crm.store.faults import explain
+from crm.store.layout import LOADS
 
 
 def leads(n: int, stage: str = "new") -> pd.DataFrame:
@@ -132,13 +134,25 @@ def test_a_second_writer_is_told_to_wait(store_url: str, monkeypatch: pytest.Mon
     store = Store.open(store_url, create=True)
     monkeypatch.setattr("crm.store.bulk._LOCK_WAIT_MS", 50)
     with Transaction(store.address) as other:
-        from crm.store.layout import LOADS
-
         other.lock(LOADS)
         other.run(LOADS.insert().values(load_id=9, source="other", mapping_digest="", counts="{}"))
         with pytest.raises(StoreError, match="another program is writing to it"):
             store.load({"leads": leads(1)}, source="x", exported_at=None)
     assert store.load({"leads": leads(1)}, source="x", exported_at=None).load_id == 1
+
+
+def test_loads_at_once_wait_for_each_other(store_url: str) -> None:
+    """Four loads started together all arrive, each as a load of its own, with every row kept."""
+    store = Store.open(store_url, create=True)
+
+    def load(number: int) -> int:
+        rows = leads(50).assign(lead_id=[f"{number}-{i}" for i in range(50)])
+        return Store.open(store_url).load({"leads": rows}, source=str(number), exported_at=None).load_id
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = list(pool.map(load, range(4)))
+    assert sorted(numbers) == [1, 2, 3, 4]
+    assert store.read().leads["lead_id"].nunique() == 200
 
 
 def test_a_missing_store_is_not_made_by_looking(tmp_path: Path) -> None:
@@ -236,7 +250,19 @@ def test_an_address_that_cannot_be_a_store_is_refused(url: str, message: str) ->
     assert "ss:word" not in str(caught.value)
 
 
-def test_a_store_that_may_not_be_written_is_told() -> None:
-    """What SQLite says of a read-only file becomes advice about the rights."""
-    error = explain("attempt to write a readonly database", StoreAddress.parse("history.db"))
-    assert "sqlite:///history.db: it may not be written by this user; check the rights" in str(error)
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("attempt to write a readonly database", "it may not be written by this user; check the rights"),
+        ('could not extend file "base/1": No space left on device', "free some space and try again"),
+        ('FATAL: password authentication failed for user "ann"', "check user and password"),
+        ("server closed the connection unexpectedly", "the database cannot be reached"),
+        ("canceling statement due to lock timeout", "another program is writing to it"),
+        ("something nobody foresaw", "the database refused: something nobody foresaw"),
+    ],
+)
+def test_what_a_database_says_becomes_advice(said: str, advice: str) -> None:
+    """Each message of SQLite or PostgreSQL is told with its address and what to do."""
+    error = explain(said, StoreAddress.parse("history.db"))
+    assert str(error).startswith("sqlite:///history.db: ")
+    assert advice in str(error)
