@@ -34,7 +34,7 @@ class Cases:
     Parameters
     ----------
     ids : pandas.Index
-    values : dict of str to Series, each of length n
+    columns : dict of str to Series, each of length n
         Numbers or texts. Of an expected closing the days from the record's beginning.
     usable : dict of str to ndarray of bool, shape (n,)
         Records whose value of the field nothing vouches for: all, or those closed before tracking began.
@@ -49,7 +49,7 @@ class Cases:
     """
 
     ids: pd.Index
-    values: dict[str, pd.Series]
+    columns: dict[str, pd.Series]
     usable: dict[str, NDArray[np.bool_]]
     events: NDArray[np.int8]
     created: NDArray[np.int64]
@@ -59,7 +59,8 @@ class Cases:
     @property
     def closed(self) -> NDArray[np.bool_]:
         """Where the record is closed, shape (n,)."""
-        return self.events != OPEN
+        ended: NDArray[np.bool_] = self.events != OPEN
+        return ended
 
 
 def gather(history: History, entity: str) -> Cases:
@@ -83,7 +84,7 @@ def gather(history: History, entity: str) -> Cases:
     order = _thin(order, found.events[order] == OPEN)
     records = records.iloc[order].reset_index(drop=True)
     events, ended = found.events[order], found.ended[order]
-    values, usable = _fields(history, entity, records, events, ended)
+    columns, usable = _fields(history, entity, records, events, ended)
     closed = np.flatnonzero(events != OPEN)
     # Outcomes without a time come first, in the order in which their records came in.
     when = np.where(ended[closed] == _NEVER, np.iinfo("int64").min, ended[closed])
@@ -91,7 +92,7 @@ def gather(history: History, entity: str) -> Cases:
     apart = np.abs(expected - np.where(ended == _NEVER, np.nan, ended.astype("float64")))
     return Cases(
         ids=pd.Index(ids[order]),
-        values=values,
+        columns=columns,
         usable=usable,
         events=events,
         created=created[order],
@@ -120,7 +121,7 @@ def _fields(
     events: NDArray[np.int8],
     ended: NDArray[np.int64],
 ) -> tuple[dict[str, pd.Series], dict[str, NDArray[np.bool_]]]:
-    values: dict[str, pd.Series] = {}
+    columns: dict[str, pd.Series] = {}
     usable: dict[str, NDArray[np.bool_]] = {}
     owners = [("", entity, records)]
     for owner in ("account", "lead"):
@@ -142,9 +143,9 @@ def _fields(
                 if before.sum() <= closed.sum() / 2:
                     continue
                 rows = before | ~closed
-            values[prefix + column] = _value(frame[column], column, records)
+            columns[prefix + column] = _value(frame[column], column, records)
             usable[prefix + column] = rows
-    return values, usable
+    return columns, usable
 
 
 def _value(values: pd.Series, column: str, records: pd.DataFrame) -> pd.Series:
@@ -164,9 +165,7 @@ def _tracked_since(history: History, entity: str) -> dict[str, int]:
         return {}
     known = known_time(TABLES["changes"], changes)
     first = known.groupby(changes["field"]).min()
-    return {
-        str(name): int(pd.Timestamp(moment).as_unit("us").value // 1000) for name, moment in first.items()
-    }
+    return {str(name): pd.Timestamp(moment).value // 1000 for name, moment in first.items()}
 
 
 def counts(events: NDArray[np.int8]) -> tuple[int, int, int]:

@@ -38,7 +38,7 @@ def claim(cases: Cases, excluded: Collection[str]) -> Claimed | None:
     order = cases.closing_order
     won = cases.events[order] == WON
     cut = int(TRAIN_SHARE * len(order))
-    names = sorted(cases.values)
+    names = sorted(cases.columns)
     kept = [name for name in names if name not in excluded]
     mixed = all(part.any() and not part.all() for part in (won[:cut], won[cut:]))
     if len(order) < MIN_CLOSED or not mixed or not kept:
@@ -51,7 +51,7 @@ def claim(cases: Cases, excluded: Collection[str]) -> Claimed | None:
 def _auc(
     cases: Cases, names: Sequence[str], order: NDArray[np.int64], won: NDArray[np.bool_], cut: int
 ) -> float:
-    columns = [_numbers(cases.values[name].iloc[order]) for name in names]
+    columns = [_numbers(cases.columns[name].iloc[order]) for name in names]
     table = np.column_stack([numbers for numbers, _ in columns])
     texts = [place for place, (_, is_text) in enumerate(columns) if is_text]
     parameters = {

@@ -69,12 +69,12 @@ class Evidence:
 
 def collect(cases: Cases, limits: Limits) -> list[Evidence]:
     """Give the evidence of every field, by name."""
-    return [_of(cases, name, limits) for name in sorted(cases.values)]
+    return [_of(cases, name, limits) for name in sorted(cases.columns)]
 
 
 def _of(cases: Cases, name: str, limits: Limits) -> Evidence:
     usable = cases.usable[name]
-    levels = to_levels(cases.values[name])
+    levels = to_levels(cases.columns[name])
     won, lost, is_open = ((cases.events == event) & usable for event in (WON, LOST, OPEN))
     order = cases.closing_order[usable[cases.closing_order]]
     enough = min(won.sum(), lost.sum()) >= limits.least

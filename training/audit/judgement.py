@@ -13,6 +13,7 @@ from crm.schema import TABLE_OF
 from training.audit.alone import suspect_alone
 from training.audit.cases import Cases, counts, gather
 from training.audit.claims import claim
+from training.audit.closing import suspect_closing
 from training.audit.evidence import Evidence, Suspicion, collect
 from training.audit.findings import Audit, Finding, Verdict
 from training.audit.limits import Limits
@@ -68,7 +69,7 @@ def audit(
     # A field with a history is not judged, yet the user may leave it out.
     findings += [
         Finding(name, "excluded by the user", "", "has a history and was not judged")
-        for name in set(drop) - set(cases.values)
+        for name in set(drop) - set(cases.columns)
         if _is_of(history, entity, name)
     ]
     findings.sort(key=lambda finding: finding.field)
@@ -84,7 +85,9 @@ def _suspicions(
     fields: Sequence[Evidence],
     limits: Limits,
 ) -> dict[str, Suspicion]:
-    alone = {found.name: suspect_alone(found, cases, limits) for found in fields}
+    alone = {
+        found.name: suspect_closing(found, cases, limits) or suspect_alone(found, limits) for found in fields
+    }
     by_outcome = {name: suspicion for name, suspicion in alone.items() if suspicion}
     nested = suspect_nested(fields, by_outcome, limits)
     others = (
@@ -127,8 +130,9 @@ def _innocence(found: Evidence, cases: Cases, limits: Limits) -> str:
     parts = []
     if both_outcomes:
         parts.append(
-            f"filled for {found.figures['filled_won']:.0%} of the won and {found.figures['filled_lost']:.0%} of the "
-            f"lost records, alone takes away {max(found.skill.gain, 0):.0%} of the uncertainty"
+            f"filled for {found.figures['filled_won']:.0%} of the won and "
+            f"{found.figures['filled_lost']:.0%} of the lost records, "
+            f"alone takes away {max(found.skill.gain, 0):.0%} of the uncertainty"
         )
     if both_states:
         parts.append("looks the same on closed and on open records of equal age, as far as chance allows")

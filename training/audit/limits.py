@@ -46,7 +46,7 @@ class Limits:
     fill_odds: float = 15.0
     fill_odds_bound: float = 4.0
     gain: float = 0.30
-    gain_bound: float = 0.20
+    gain_bound: float = 0.10
     stating_gain: float = 0.20
     stating_odds: float = 10.0
     stating_share: float = 0.05

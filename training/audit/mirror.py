@@ -42,7 +42,7 @@ def suspect_mirrors(
     for found in fields:
         if not found.levels.is_text:
             continue
-        value = cases.values[found.name].str.strip().str.casefold()
+        value = cases.columns[found.name].str.strip().str.casefold()
         both = (value.notna() & last.notna()).to_numpy() & found.usable
         if both.sum() < limits.least:
             continue
@@ -52,7 +52,7 @@ def suspect_mirrors(
             found.figures["equal_to_last_activity"] = share
             suspicions[found.name] = Suspicion(
                 "repeats the last activity",
-                f"is the kind of the record's last activity for {share:.0%} of the records: it is rewritten with "
-                "each one; the activities themselves are used instead, as of each moment",
+                f"is the kind of the record's last activity for {share:.0%} of the records: it is rewritten "
+                "with each one; the activities themselves are used instead, as of each moment",
             )
     return suspicions

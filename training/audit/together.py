@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from training.audit import alone, closing
 from training.audit.bounds import near_odds_ratio, wilson
 from training.audit.evidence import Evidence, Suspicion
 from training.audit.levels import REST
@@ -20,6 +21,9 @@ STRETCHES, MIN_STRETCH = 20, 25
 MIN_SHARED = 4
 #: A caught field that nearly every record has says nothing about those that have it.
 MOSTLY_FILLED = 0.9
+#: A field is inside another when it is filled on at most this share of its records; else they are one block.
+STRICTLY = 0.95
+_BY_FILL = (closing.FILLED, alone.FILLED)
 
 
 def suspect_batches(fields: Sequence[Evidence], limits: Limits) -> dict[str, Suspicion]:
@@ -43,9 +47,9 @@ def suspect_batches(fields: Sequence[Evidence], limits: Limits) -> dict[str, Sus
             found.figures.update(figures)
             suspicions[found.name] = Suspicion(
                 "written in batches",
-                f"{len(block)} fields are filled on exactly the same records, in stretches: {rates[0]:.0%} of the "
-                f"first, {min(rates):.0%} of later, {rates[-1]:.0%} of the last ones. One process wrote them "
-                "some time after the records came in, and the export does not say when",
+                f"{len(block)} fields are filled on exactly the same records, and in stretches: nearly all "
+                f"have them, then nearly none ({min(rates):.0%}), then nearly all again. One process wrote "
+                "them some time after the records came in, and the export does not say when",
             )
     return suspicions
 
@@ -88,9 +92,9 @@ def suspect_twins(
 def _rewritten(twin: str, equal: float, gain: float) -> Suspicion:
     return Suspicion(
         "rewritten",
-        f"has the values of {twin!r} on {equal:.0%} of the records and other ones on the rest, and knowing where "
-        f"they differ takes away {gain:.1%} more of the uncertainty of the outcome: one of the two was written "
-        "again after the record came in, and the export does not say which",
+        f"has the values of {twin!r} on {equal:.0%} of the records and other ones on the rest, and knowing "
+        f"where they differ takes away {gain:.1%} more of the uncertainty of the outcome: one of the two was "
+        "written again after the record came in, and the export does not say which",
     )
 
 
@@ -129,20 +133,27 @@ def _chance_agreement(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
 def suspect_nested(
     fields: Sequence[Evidence], caught: Mapping[str, Suspicion], limits: Limits
 ) -> dict[str, Suspicion]:
-    """Find fields that are filled only where a caught one is, and tell of the outcome too.
+    """Find fields that are filled only where a caught one is.
 
-    What is only there when a field is there that was written after the outcome was written with it or later.
+    What is only there when a field is there that was written at the outcome was written with it or later.
+    Where the caught field gave itself away by its values, its filling may still be innocent; then both must be
+    filled more with the same outcome, and the field must tell of it too.
     """
     found = dict[str, Suspicion]()
+    rule = {name: suspicion.rule for name, suspicion in caught.items()}
     by_name = {one.name: one for one in fields}
     grown = True
     while grown:
         grown = False
-        parents = [by_name[name] for name in (*caught, *found) if name in by_name]
+        parents = [by_name[name] for name in (*caught, *found)]
         for child in fields:
             if child.name in caught or child.name in found:
                 continue
-            parent = next((one for one in parents if _is_nested(child, one, limits)), None)
+            inside = [parent for parent in parents if _is_nested(child, parent, limits)]
+            parent = next(
+                (one for one in inside if rule.get(one.name) in _BY_FILL or _lean_alike(child, one, limits)),
+                None,
+            )
             if parent is not None:
                 grown = True
                 found[child.name] = _nested(child, parent)
@@ -150,14 +161,18 @@ def suspect_nested(
 
 
 def _is_nested(child: Evidence, parent: Evidence, limits: Limits) -> bool:
-    if child.skill.gain < limits.nested_gain or child.skill.bound <= 0:
-        return False
-    rows = child.closed & parent.usable
+    rows = child.usable & parent.usable
     own, theirs = child.levels.filled & rows, parent.levels.filled & rows
-    if theirs.sum() > MOSTLY_FILLED * rows.sum() or own.sum() > 0.95 * theirs.sum():
+    n_own, n_theirs, n_both = int(own.sum()), int(theirs.sum()), int((own & theirs).sum())
+    if n_own < limits.least or n_theirs > MOSTLY_FILLED * rows.sum() or n_own > STRICTLY * n_theirs:
         return False
-    within = wilson(float((own & theirs).sum()), float(own.sum()), limits.z)[0]
-    return within >= limits.nested_share and _leans(child, limits) * _leans(parent, limits) > 0
+    bound = wilson(n_both, n_own, limits.z)[0]
+    return n_both >= limits.nested_share * n_own and bound > (1 + n_theirs / rows.sum()) / 2
+
+
+def _lean_alike(child: Evidence, parent: Evidence, limits: Limits) -> bool:
+    tells = child.skill.gain >= limits.nested_gain and child.skill.bound > 0
+    return tells and _leans(child, limits) * _leans(parent, limits) > 0
 
 
 def _leans(found: Evidence, limits: Limits) -> int:
@@ -169,11 +184,11 @@ def _leans(found: Evidence, limits: Limits) -> int:
 
 
 def _nested(child: Evidence, parent: Evidence) -> Suspicion:
-    own = child.levels.filled & child.closed
-    within = float(parent.levels.filled[own].mean())
-    child.figures["filled_within_caught"] = within
+    own = child.levels.filled & child.usable
+    within, overall = parent.levels.filled[own].mean(), parent.levels.filled[child.usable].mean()
+    child.figures["filled_within_caught"] = float(within)
     return Suspicion(
         "filled with a caught field",
-        f"{within:.0%} of the records that have it also have {parent.name!r}, which is filled in by the outcome, "
-        f"against {parent.levels.filled[child.closed].mean():.0%} of all: it was written with it or later",
+        f"{within:.0%} of the records that have it also have {parent.name!r}, which is left out too, against "
+        f"{overall:.0%} of all: it was written with it or later",
     )
