@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError, VigieError
-from features.series import Series
+from features import Series
 from serving.outcome_model import ENTITIES, OutcomeModel
 
 #: Format that this version writes; a reader refuses a newer one.

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from features.matrix import Snapshots
-from features.prepared import prepare_rows
+from features import Snapshots, prepare_rows
 from serving.bundle import ModelBundle
 from serving.problems import NO_MODEL, Refusal
 from serving.reading import Received

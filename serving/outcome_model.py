@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError
-from features.spec import FeatureSpec
+from features import FeatureSpec
 from serving.calibration import Calibrator
 from serving.contributions import TreeContributions
 from serving.linear import LinearPart

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features import FeatureSpec
 from features.catalogue import features_of
-from features.spec import FeatureSpec
 from serving.outcome_model import OutcomeModel
 
 Floats = NDArray[np.float64]
@@ -111,20 +111,18 @@ class Groups:
 
     def effects(self, values: Floats) -> Floats:
         """Give the effect of each group, shape (rows, groups)."""
-        # A column of zeros stands for the members that are not there.
-        padded = np.column_stack([values, np.zeros(len(values))])
-        total = padded[:, self.members[:, 0]]
+        total = values[:, self.members[:, 0]]
         for place in range(1, self.members.shape[1]):
-            total = total + padded[:, self.members[:, place]]
+            there = np.flatnonzero(self.members[:, place] >= 0)
+            total[:, there] += values[:, self.members[there, place]]
         return total
 
     def shown(self, values: Floats, groups: Ints, sign: float) -> Ints:
         """Give the member that does most of each group's effect, shape of ``groups``; -1 for group -1."""
-        padded = np.column_stack([values, np.full(len(values), -np.inf * sign)])
         members = self.members[groups]
-        rows = np.arange(len(values))[:, None, None]
-        best = np.argmax(sign * padded[rows, members], axis=2)[:, :, None]
-        chosen = np.take_along_axis(members, best, axis=2)[:, :, 0]
+        rows, places = np.arange(len(values))[:, None], np.arange(groups.shape[1])
+        signed = np.where(members < 0, -np.inf, sign * values[rows[:, :, None], members])
+        chosen = members[rows, places, signed.argmax(axis=2)]
         return np.where(groups < 0, -1, chosen)
 
 
@@ -145,8 +143,9 @@ def strongest(values: Floats, top: int) -> tuple[Ints, Ints]:
     """
     top = min(top, values.shape[1])
     columns = []
+    rows = np.arange(len(values))[:, None]
     for signed in (-values, values):
-        order = np.argsort(signed, axis=1, kind="stable")[:, :top]
-        strong = np.take_along_axis(signed, order, axis=1) <= -SMALLEST_EFFECT
+        order = signed.argsort(axis=1, kind="stable")[:, :top]
+        strong = signed[rows, order] <= -SMALLEST_EFFECT
         columns.append(np.where(strong, order, -1))
     return columns[0], columns[1]

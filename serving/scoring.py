@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError
 from crm.history import History
-from features.catalogue import describe, format_value
+from features import FeatureSpec, Prepared, Snapshots, build_features, describe, format_value, prepare
 from features.entry import Language
-from features.matrix import Snapshots, build_features
-from features.prepared import Prepared, prepare
-from features.spec import FeatureSpec
 from serving.bundle import ModelBundle
 from serving.outcome_model import OutcomeModel
 from serving.reasons import Groups, explain, strongest
@@ -232,11 +229,12 @@ def _amounts(model: OutcomeModel, x: Floats) -> Floats:
 
 def _others(effects: Floats, raising: Ints, lowering: Ints) -> Floats:
     """Sum the effects that are not shown."""
-    left = np.column_stack([effects, np.zeros(len(effects))])
-    for shown in (raising, lowering):
-        np.put_along_axis(left, np.where(shown < 0, effects.shape[1], shown), 0.0, axis=1)
     # In one memory order, so that a row is summed alike alone and in a batch.
-    total: Floats = np.ascontiguousarray(left).sum(axis=1)
+    left = np.array(effects, order="C")
+    for shown in (raising, lowering):
+        rows, places = np.nonzero(shown >= 0)
+        left[rows, shown[rows, places]] = 0.0
+    total: Floats = left.sum(axis=1)
     return total
 
 
