@@ -23,7 +23,8 @@ def plain(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
     if isinstance(value, pd.Timestamp) and value.tz is not None:
         return value.tz_convert("UTC").isoformat()
     return str(value)
