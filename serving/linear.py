@@ -101,7 +101,7 @@ class LinearPart:
     def standardised(self, x: Floats) -> Floats:
         """Give every term's ``z``, shape (rows, terms)."""
         raw = x[:, self._column]
-        missing = np.isnan(raw)
+        missing = ~np.isfinite(raw)
         filled = np.where(missing, self._numbers["fill"], raw)
         value = np.where(self._is["log1p"], np.sign(filled) * np.log1p(np.abs(filled)), filled)
         value = np.where(self._is["level"], raw == self._numbers["level"], value)

@@ -1,0 +1,163 @@
+"""The competing-risks hazard: for each snapshot and each coming interval, does the record win, lose or stay?
+
+Open records teach as much as closed ones: every interval that was seen whole is a row, and what was not yet
+seen is left out instead of being called a loss (Tutz and Schmid, "Modeling Discrete Time-to-Event Data",
+2016, chapters 3 and 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+
+from serving.timing import HazardModel
+from training.labels import OPEN, Labels
+from training.settings import HazardSettings
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+
+
+def choose_edges(labels: Labels, settings: HazardSettings) -> tuple[float, ...]:
+    """Choose the intervals' edges so that closings fall evenly among them, in whole days.
+
+    Close to the snapshot, where most records close, the edges are a day apart; far away they widen.
+
+    Returns
+    -------
+    tuple of float
+        Days, from 0 up to the longest duration that is still observed often enough.
+    """
+    closed = labels.durations[labels.events != OPEN]
+    levels = np.linspace(0.0, 1.0, settings.intervals + 1)[1:]
+    steps = np.ceil(np.quantile(closed, levels)) if len(closed) else np.array([1.0])
+    return (0.0, *sorted({float(max(step, 1.0)) for step in steps}))
+
+
+@dataclass(frozen=True)
+class PersonPeriods:
+    """One row for each snapshot and each interval that it was seen through, or closed in.
+
+    Parameters
+    ----------
+    snapshot : ndarray of int, shape (rows,)
+    interval : ndarray of int, shape (rows,)
+    outcome : ndarray of int8, shape (rows,)
+        ``OPEN``, ``WON`` or ``LOST`` at the interval's end.
+    """
+
+    snapshot: Ints
+    interval: Ints
+    outcome: npt.NDArray[np.int8]
+
+
+def person_periods(labels: Labels, edges: Sequence[float]) -> PersonPeriods:
+    """Spread snapshots over the intervals that were observed whole.
+
+    An interval counts only when observation lasted to its end: one that was cut short would show the records
+    that closed in it and hide those that did not.
+    """
+    snapshots, intervals, outcomes = [], [], []
+    closed = labels.events != OPEN
+    for interval, (low, high) in enumerate(pairwise(edges)):
+        # A closing in the very instant of the snapshot belongs to the first interval.
+        at_risk = (labels.durations > low) | (interval == 0)
+        rows = np.flatnonzero(at_risk & (labels.observed >= high))
+        ends_here = closed[rows] & (labels.durations[rows] <= high)
+        snapshots.append(rows)
+        intervals.append(np.full(len(rows), interval))
+        outcomes.append(np.where(ends_here, labels.events[rows], OPEN).astype("int8"))
+    return PersonPeriods(np.concatenate(snapshots), np.concatenate(intervals), np.concatenate(outcomes))
+
+
+@dataclass(frozen=True)
+class FittedHazard:
+    """A hazard and how it was found.
+
+    Parameters
+    ----------
+    model : HazardModel
+    rounds : int
+    loss : float
+        Mean log loss of the later rows, in nats a row; NaN where none were given.
+    """
+
+    model: HazardModel
+    rounds: int
+    loss: float
+
+
+def fit_hazard(
+    x: Floats,
+    labels: Labels,
+    edges: tuple[float, ...],
+    settings: HazardSettings,
+    *,
+    categorical: Sequence[int] = (),
+    later: tuple[Floats, Labels] | None = None,
+) -> FittedHazard:
+    """Fit the hazard to snapshots.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, features)
+    labels : Labels of length n
+    edges : tuple of float
+        From :func:`choose_edges`.
+    settings : HazardSettings
+    categorical : sequence of int
+        Columns that hold level codes.
+    later : (ndarray, Labels), optional
+        Snapshots of a later time: rounds stop when their loss no longer falls.
+    """
+    data = _dataset(x, labels, edges, settings, categorical)
+    parameters = settings.parameters(data.num_data())
+    if later is None:
+        booster = lgb.train(parameters, data, settings.rounds)
+        return FittedHazard(HazardModel(booster.model_to_string(), edges), settings.rounds, float("nan"))
+    check = _dataset(*later, edges, settings, categorical, reference=data, weighted=False)
+    stop = lgb.early_stopping(settings.patience, verbose=False)
+    booster = lgb.train(parameters, data, settings.most_rounds, valid_sets=[check], callbacks=[stop])
+    rounds = max(booster.best_iteration, settings.fewest_rounds)
+    loss = float(booster.best_score["valid_0"]["multi_logloss"])
+    return FittedHazard(HazardModel(booster.model_to_string(num_iteration=rounds), edges), rounds, loss)
+
+
+def _dataset(
+    x: Floats,
+    labels: Labels,
+    edges: tuple[float, ...],
+    settings: HazardSettings,
+    categorical: Sequence[int],
+    *,
+    reference: lgb.Dataset | None = None,
+    weighted: bool = True,
+) -> lgb.Dataset:
+    periods = person_periods(labels, edges)
+    table = np.column_stack([x[periods.snapshot], periods.interval])
+    data = lgb.Dataset(
+        table,
+        periods.outcome,
+        weight=period_weights(labels, periods, edges, settings.half_life_days) if weighted else None,
+        reference=reference,
+        categorical_feature=list(categorical),
+        free_raw_data=True,
+        params={"verbosity": -1, "num_threads": settings.threads},
+    )
+    return data.construct()
+
+
+def period_weights(
+    labels: Labels, periods: PersonPeriods, edges: tuple[float, ...], half_life_days: float | None
+) -> Floats:
+    """Weigh each row by how long before the end of observation its interval began."""
+    ages = labels.observed[periods.snapshot] - np.array(edges)[periods.interval]
+    if half_life_days is None:
+        return np.ones(len(ages))
+    weights: Floats = np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
+    return weights

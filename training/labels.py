@@ -1,0 +1,142 @@
+"""What became of each record, and of each snapshot: won, lost, or still open when observation ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from crm.history import History
+
+OPEN, WON, LOST = 0, 1, 2
+
+_DAY = np.timedelta64(1, "D").astype("timedelta64[us]").astype("int64")
+_NEVER = np.iinfo("int64").max
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What followed each of n snapshots.
+
+    Parameters
+    ----------
+    durations : ndarray of float64, shape (n,)
+        Days from ``as_of`` to the closing, or to the end of observation.
+    events : ndarray of int8, shape (n,)
+        ``OPEN`` (censored), ``WON`` or ``LOST``.
+    observed : ndarray of float64, shape (n,)
+        Days from ``as_of`` for which the record could have been seen to close.
+    """
+
+    durations: npt.NDArray[np.float64]
+    events: npt.NDArray[np.int8]
+    observed: npt.NDArray[np.float64]
+
+    def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Labels:
+        """Give the labels of these rows."""
+        return Labels(self.durations[rows], self.events[rows], self.observed[rows])
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How each record of one kind ended, as far as the history knows.
+
+    Parameters
+    ----------
+    record_ids : pandas.Index
+    events : ndarray of int8, shape (n,)
+    ended : ndarray of int64, shape (n,)
+        Microseconds since 1970 of the closing, or of the moment from which the record was no longer seen;
+        the largest integer where neither happened.
+    untimed : ndarray of bool, shape (n,)
+        An outcome whose moment is not known.
+    definition : str
+        What counts as won, in words.
+    """
+
+    record_ids: pd.Index
+    events: npt.NDArray[np.int8]
+    ended: npt.NDArray[np.int64]
+    untimed: npt.NDArray[np.bool_]
+    definition: str
+
+
+def outcomes(history: History, entity: str) -> Outcomes:
+    """Find how each lead or deal ended.
+
+    A deal ends as the CRM says. A lead is won when a deal linked to it is won, and lost when it is closed
+    without one; where no deal is linked to any lead, the conversion that the CRM records counts.
+
+    Parameters
+    ----------
+    history : History
+    entity : {"lead", "deal"}
+    """
+    records = history.leads if entity == "lead" else history.deals
+    ids = pd.Index(records[f"{entity}_id"])
+    if entity == "lead" and history.deals["lead_id"].notna().any():
+        events, ended, untimed = _purchases(history)
+        definition = "a deal linked to the lead is won"
+    else:
+        events, ended, untimed = _recorded(records)
+        definition = "the deal is won" if entity == "deal" else "the CRM records the lead as converted"
+    gone = _micros(records["gone_at"])
+    lost_sight = (events == OPEN) & (gone < ended)
+    return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition)
+
+
+def label(found: Outcomes, record_ids: pd.Series, as_of: pd.Series, until: pd.Timestamp) -> Labels:
+    """Label snapshots with what followed by the end of observation.
+
+    Parameters
+    ----------
+    found : Outcomes
+    record_ids, as_of : Series of length n
+    until : Timestamp
+        End of observation; what happened at or after it is censored.
+    """
+    rows = found.record_ids.get_indexer(pd.Index(record_ids))
+    end = min(until.value // 1000, _NEVER)
+    ended = np.minimum(found.ended[rows], end)
+    events = np.where(found.ended[rows] < end, found.events[rows], OPEN).astype("int8")
+    start = pd.DatetimeIndex(as_of).as_unit("us").asi8
+    durations = np.maximum(ended - start, 0) / _DAY
+    seen = np.where((events == OPEN) & (ended < end), ended, end)
+    return Labels(durations, events, np.maximum(seen - start, 0) / _DAY)
+
+
+def _micros(moments: pd.Series) -> npt.NDArray[np.int64]:
+    index = pd.DatetimeIndex(moments).as_unit("us")
+    return np.where(index.isna(), _NEVER, index.asi8)
+
+
+def _recorded(
+    records: pd.DataFrame,
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    outcome = records["outcome"]
+    events = np.select([outcome.eq("won"), outcome.eq("lost")], [WON, LOST], OPEN).astype("int8")
+    ended = _micros(records["closed_recorded_at"].fillna(records["closed_at"]))
+    return events, ended, (events != OPEN) & (ended == _NEVER)
+
+
+def _purchases(history: History) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    leads, deals = history.leads, history.deals
+    own, own_ended, _ = _recorded(leads)
+    event, ended, _ = _recorded(deals)
+    linked = pd.DataFrame({"lead_id": deals["lead_id"], "event": event, "ended": ended}).dropna(
+        subset=["lead_id"]
+    )
+    by_lead = linked.groupby("lead_id")
+    bought = linked[linked["event"] == WON].groupby("lead_id")["ended"].min()
+    all_lost = by_lead["event"].min() == LOST
+    last_lost = by_lead["ended"].max()[all_lost]
+    ids = leads["lead_id"]
+    bought_at = bought.reindex(ids, fill_value=_NEVER).to_numpy("int64")
+    deal_lost_at = last_lost.reindex(ids, fill_value=_NEVER).to_numpy("int64")
+    # A lead handed on as a deal is open until the deal ends; one closed without a deal ends by its own word.
+    lost_at = np.where(own == LOST, own_ended, np.where(own == WON, deal_lost_at, _NEVER))
+    events = np.where(bought_at < _NEVER, WON, np.where(lost_at < _NEVER, LOST, OPEN)).astype("int8")
+    ended = np.where(events == WON, bought_at, lost_at)
+    return events, ended, np.zeros(len(leads), bool)

@@ -1,0 +1,331 @@
+"""The later window: what a model learned earlier is worth on what came after, and what that decides.
+
+Everything is learned again from the history as it was known when the window opened, and judged on the
+snapshots in the window. That decides how fast the past loses weight, how many rounds to boost, how much the
+linear part counts, whether a calibration map helps, and whether there is any skill at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from crm.history import History
+from crm.known import known_at
+from features import learn_spec
+from serving.calibration import Calibrator
+from serving.timing import Timing
+from training.hazard import FittedHazard, choose_edges, fit_hazard, period_weights, person_periods
+from training.labels import OPEN, WON, Labels, Outcomes, outcomes
+from training.linear import complete_labels, fit_linear
+from training.marginal import Marginal, count, won_within
+from training.metrics import bootstrap_mean, log_losses
+from training.samples import Sample, draw_snapshots, make_sample
+from training.settings import HazardSettings, TrainSettings
+
+Floats = npt.NDArray[np.float64]
+
+_SURE = 1e-5
+#: Closings of the window below which it can prove nothing.
+_FEWEST_CLOSED = 10
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was learned before a moment, and the snapshots after it to judge that on.
+
+    Parameters
+    ----------
+    opened : Timestamp or None
+        None for records without times, which are held out by their order.
+    earlier, later : Sample
+    """
+
+    opened: pd.Timestamp | None
+    earlier: Sample
+    later: Sample
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Whether the features say more than the base rate.
+
+    Parameters
+    ----------
+    proven : bool
+        The interval of the gain lies above zero.
+    gain, low, high : float
+        Log loss of the base rate less the model's, in nats, and its 90% interval by record.
+    n : int
+        Snapshots judged.
+    question : str
+        What was predicted.
+    """
+
+    proven: bool
+    gain: float
+    low: float
+    high: float
+    n: int
+    question: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the later window decided.
+
+    Parameters
+    ----------
+    settings : HazardSettings
+        With the half-life and the rounds chosen.
+    linear_weight : float
+    calibrator : Calibrator
+    skill : Skill
+    won : ndarray of bool, shape (n,)
+        Whether each later snapshot was won before observation ended.
+    probability, base : ndarray of shape (n,)
+        What the model and the base rate gave for that.
+    window : Window
+    """
+
+    settings: HazardSettings
+    linear_weight: float
+    calibrator: Calibrator
+    skill: Skill
+    won: npt.NDArray[np.bool_]
+    probability: Floats
+    base: Floats
+    window: Window
+
+
+def open_window(
+    history: History,
+    found: Outcomes,
+    entity: str,
+    until: pd.Timestamp,
+    settings: TrainSettings,
+    excluded: Collection[str],
+) -> Window | None:
+    """Choose the window so that it holds the last share of the closings, and learn as of its opening.
+
+    Returns
+    -------
+    Window or None
+        None where too little closed before it, or in it.
+    """
+    ended = found.ended[(found.events != OPEN) & ~found.untimed]
+    if len(ended) < settings.min_closed:
+        return None
+    share = float(np.quantile(ended, 1.0 - settings.validation_share))
+    first = float(ended.min())
+    step = settings.every_days * 86_400e6
+    now = until.value // 1000
+    length = np.clip(now - share, 2 * step, max(2 * step, 0.4 * (now - first)))
+    opened = until - pd.Timedelta(days=settings.every_days) * int(np.ceil(length / step))
+    early = known_at(history, opened)
+    found_early = outcomes(early, entity)
+    spec = learn_spec(early, entity, exclude=excluded)
+    before = draw_snapshots(
+        early,
+        entity,
+        opened,
+        every_days=settings.every_days,
+        at_most=settings.snapshots,
+        seed=settings.seed,
+    )
+    after = draw_snapshots(
+        history,
+        entity,
+        until,
+        every_days=settings.every_days,
+        at_most=settings.snapshots // 3,
+        seed=settings.seed,
+        start=opened,
+    )
+    after = after[after["as_of"] < until].reset_index(drop=True)
+    if len(before) == 0 or len(after) == 0 or not spec.names:
+        return None
+    earlier = make_sample(early, found_early, before, spec, opened)
+    later = make_sample(history, found, after, spec, until)
+    closed = pd.Series(later.labels.events != OPEN).groupby(later.records).max().sum()
+    enough = (earlier.labels.events != OPEN).sum() >= settings.min_closed and closed >= _FEWEST_CLOSED
+    return Window(opened, earlier, later) if enough else None
+
+
+def judge(
+    window: Window, settings: TrainSettings, horizon: float | None, *, both_ends: bool, entity: str
+) -> Verdict:
+    """Learn before the window, look after it, and decide.
+
+    Parameters
+    ----------
+    window : Window
+    settings : TrainSettings
+    horizon : float or None
+        Days within which the outcome counts; None for ever.
+    both_ends : bool
+        Whether the history marks both wins and losses.
+    entity : {"lead", "deal"}
+    """
+    earlier, later = window.earlier, window.later
+    edges = choose_edges(earlier.labels, settings.hazard)
+    fits = [_fit(earlier, later, edges, choice) for choice in _half_lives(window, settings)]
+    chosen, fitted = min(fits, key=lambda fit: fit[1].loss)
+    chosen = replace(chosen, rounds=fitted.rounds)
+    marginal = base_of(earlier.labels, edges, chosen.half_life_days)
+    timing = fitted.model.predict(later.x, threads=chosen.threads)
+    ever = won_within(timing, horizon, marginal.settled)
+    margins = _mixtures(window, fitted, ever, marginal, settings, horizon)
+    observed = later.labels.observed[:, None]
+    timed = _share_by(timing, observed, horizon)
+    won = later.labels.events == WON
+    losses = {w: float(log_losses(won, expit(m) * timed).mean()) for w, m in margins.items()}
+    weight = min(losses, key=lambda w: losses[w])
+    margin = margins[weight]
+    calibrator = _calibrate(margin, timed, won, later.records, settings)
+    probability = calibrator.probability(margin) * timed
+    flat = np.full(len(later), marginal.probability(horizon))
+    base = flat * _share_by(_repeat(marginal.timing, len(later)), observed, horizon)
+    if both_ends and entity == "deal":
+        skill = _skill_at_closing(later, timing, marginal, calibrator.probability(margin), ever, settings)
+    else:
+        gains = log_losses(won, base) - log_losses(won, probability)
+        skill = _skill(gains, later.records, settings, "won before observation ended")
+    return Verdict(chosen, weight, calibrator, skill, won, probability, base, window)
+
+
+def base_of(labels: Labels, edges: tuple[float, ...], half_life_days: float | None) -> Marginal:
+    """Count the base rate of labelled snapshots."""
+    periods = person_periods(labels, edges)
+    return count(periods, edges, period_weights(labels, periods, edges, half_life_days))
+
+
+def mixed_margin(ever: Floats, linear: Floats | None, weight: float) -> Floats:
+    """Mix the hazard's probability and the linear part's margin, in log-odds."""
+    hazard: Floats = logit(np.clip(ever, _SURE, 1.0 - _SURE))
+    return hazard if linear is None else (1.0 - weight) * hazard + weight * linear
+
+
+def _half_lives(window: Window, settings: TrainSettings) -> list[HazardSettings]:
+    if window.opened is None:
+        return [settings.hazard]
+    span = float(window.earlier.labels.observed.max())
+    lives = [None, *(max(share * span, 2 * settings.every_days) for share in settings.half_lives)]
+    return [replace(settings.hazard, half_life_days=life) for life in lives]
+
+
+def _fit(
+    earlier: Sample, later: Sample, edges: tuple[float, ...], choice: HazardSettings
+) -> tuple[HazardSettings, FittedHazard]:
+    fitted = fit_hazard(
+        earlier.x,
+        earlier.labels,
+        edges,
+        choice,
+        categorical=earlier.categorical,
+        later=(later.x, later.labels),
+    )
+    return choice, fitted
+
+
+def _mixtures(
+    window: Window,
+    fitted: FittedHazard,
+    ever: Floats,
+    marginal: Marginal,
+    settings: TrainSettings,
+    horizon: float | None,
+) -> dict[float, Floats]:
+    """Give the later snapshots' margins, by weight of the linear part."""
+    earlier = window.earlier
+    timing = fitted.model.predict(earlier.x, threads=settings.hazard.threads)
+    target = complete_labels(earlier.labels, timing, won_within(timing, horizon, marginal.settled), horizon)
+    part = fit_linear(earlier.x, target, earlier.matrix.spec, settings.linear_strength)
+    linear = None if part is None else part.margin(window.later.x)
+    weights = settings.linear_weights if linear is not None else (0.0,)
+    return {weight: mixed_margin(ever, linear, weight) for weight in weights}
+
+
+def _share_by(timing: Timing, days: Floats, horizon: float | None) -> Floats:
+    """Give P(won within ``days``, given that it is won within the horizon), shape (rows,)."""
+    by = timing.won_share_by(days)[:, 0]
+    if horizon is None:
+        return by
+    whole = np.maximum(timing.won_share_by(np.full_like(days, horizon))[:, 0], 1e-12)
+    shares: Floats = by / whole
+    return shares
+
+
+def _repeat(timing: Timing, rows: int) -> Timing:
+    return Timing(timing.edges_days, np.repeat(timing.won, rows, 0), np.repeat(timing.lost, rows, 0))
+
+
+def _calibrate(
+    margin: Floats,
+    timed: Floats,
+    won: npt.NDArray[np.bool_],
+    records: npt.NDArray[np.int64],
+    settings: TrainSettings,
+) -> Calibrator:
+    """Fit a monotone map on half of the records; keep one only where it helps the other half for certain."""
+    half = records % 2 == 0
+    fitted = _platt(margin[half], timed[half], won[half])
+    if fitted is None:
+        return Calibrator()
+    plain = log_losses(won, expit(margin) * timed)
+    mapped = log_losses(won, fitted.probability(margin) * timed)
+    other = np.flatnonzero(~half)
+    if len(other) == 0:
+        return Calibrator()
+    gain = bootstrap_mean((plain - mapped)[other], records[other], settings.resamples, settings.seed)
+    return (_platt(margin, timed, won) or Calibrator()) if gain[1] > 0 else Calibrator()
+
+
+def _platt(margin: Floats, timed: Floats, won: npt.NDArray[np.bool_]) -> Calibrator | None:
+    if won.sum() < _FEWEST_CLOSED or (~won).sum() < _FEWEST_CLOSED:
+        return None
+
+    def loss(parameters: Floats) -> float:
+        p = expit(np.exp(parameters[0]) * margin + parameters[1]) * timed
+        # A slope far from one needs evidence: the penalty is that of ten records.
+        return float(log_losses(won, p).sum() + 10.0 * parameters[0] ** 2)
+
+    best = minimize(loss, np.zeros(2), method="Nelder-Mead")
+    slope, offset = float(np.exp(best.x[0])), float(best.x[1])
+    return Calibrator("platt", slope=slope, offset=offset) if np.isfinite([slope, offset]).all() else None
+
+
+def _skill_at_closing(
+    later: Sample,
+    timing: Timing,
+    marginal: Marginal,
+    shown: Floats,
+    ever: Floats,
+    settings: TrainSettings,
+) -> Skill:
+    """Judge only how a deal closed, given when: what timing says cannot pass for knowing the outcome."""
+    rows = np.flatnonzero(later.labels.events != OPEN)
+    edges = timing.edges_days
+    interval = np.searchsorted(edges, later.labels.durations[rows], side="left") - 1
+    interval = np.clip(interval, 0, len(edges) - 2)
+    won_then = np.diff(timing.won, axis=1)[rows, interval]
+    lost_then = np.diff(timing.lost, axis=1)[rows, interval]
+    ratio = np.clip(won_then / np.maximum(won_then + lost_then, 1e-12), _SURE, 1.0 - _SURE)
+    moved = logit(np.clip(shown, _SURE, 1 - _SURE)) - logit(np.clip(ever, _SURE, 1 - _SURE))
+    model = expit(logit(ratio) + moved[rows])
+    won = later.labels.events[rows] == WON
+    gains = log_losses(won, marginal.won_ratio[interval]) - log_losses(won, model)
+    return _skill(gains, later.records[rows], settings, "won rather than lost, for deals that closed")
+
+
+def _skill(gains: Floats, records: npt.NDArray[np.int64], settings: TrainSettings, question: str) -> Skill:
+    if len(gains) == 0:
+        return Skill(False, float("nan"), float("nan"), float("nan"), 0, question)
+    gain, low, high = bootstrap_mean(gains, records, settings.resamples, settings.seed)
+    return Skill(low > 0, gain, low, high, len(gains), question)
