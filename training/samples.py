@@ -12,7 +12,7 @@ import pandas as pd
 
 from crm.history import History
 from features import FeatureMatrix, FeatureSpec, build_features, weekly_snapshots
-from training.labels import Labels, Outcomes, label, outcomes
+from training.labels import Labels, Outcomes, label
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
