@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -67,13 +67,16 @@ def read_moment(text: str) -> float:
     return float(_micros(moment))
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
+
+
 def _micros(moment: Any) -> int:
     """Give a moment as microseconds since 1970; one without a zone is in UTC."""
     if moment is None or moment is pd.NaT:
         return MISSING
     if isinstance(moment, datetime):
-        naive = moment if moment.tzinfo is None else (moment - moment.utcoffset()).replace(tzinfo=None)  # type: ignore[operator]
-        since = naive - datetime(1970, 1, 1)  # noqa: DTZ001 - both sides are UTC without a zone
+        since = moment - (_EPOCH if moment.tzinfo is not None else _NAIVE_EPOCH)
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if isinstance(moment, np.datetime64):
         return int(moment.astype("datetime64[us]").astype(np.int64))
@@ -106,10 +109,11 @@ class Source(Protocol):
 
 
 class FrameSource:
-    """The columns of a history's DataFrames."""
+    """The columns of a history's DataFrames; a text column is coded once."""
 
     def __init__(self, history: History) -> None:
         self._frames = history.frames()
+        self._coded: dict[tuple[str, str], Coded] = {}
 
     def size(self, table: str) -> int:
         """Give the number of rows."""
@@ -121,6 +125,11 @@ class FrameSource:
 
     def text(self, table: str, column: str) -> Coded:
         """Give a column as texts; all missing where the table has no such column."""
+        if (table, column) not in self._coded:
+            self._coded[table, column] = self._code(table, column)
+        return self._coded[table, column]
+
+    def _code(self, table: str, column: str) -> Coded:
         series = self._column(table, column)
         if series is None:
             return Coded(np.full(self.size(table), -1, np.int64), [])

@@ -211,14 +211,24 @@ def total_work(spec: FeatureSpec) -> list[Case]:
 OWN_FAMILY = ("stage", "amount", "deal.stage", "deal.amount")
 
 
+def number_fields(spec: FeatureSpec) -> list[str]:
+    """Give the attributes that are numbers."""
+    return [field for field in spec.numeric if field not in OWN_FAMILY]
+
+
+def category_fields(spec: FeatureSpec) -> list[str]:
+    """Give the attributes with levels."""
+    return [levels.field for levels in spec.categorical if levels.field not in OWN_FAMILY]
+
+
 def numbers(spec: FeatureSpec) -> list[Case]:
     """Give every attribute that is a number."""
-    return _fields([field for field in spec.numeric if field not in OWN_FAMILY])
+    return _fields(number_fields(spec))
 
 
 def categories(spec: FeatureSpec) -> list[Case]:
     """Give every attribute with levels."""
-    return _fields([x.field for x in spec.categorical if x.field not in OWN_FAMILY])
+    return _fields(category_fields(spec))
 
 
 def _fields(names: list[str]) -> list[Case]:

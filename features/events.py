@@ -167,32 +167,33 @@ def build_events(
     direction = source.text("activities", "direction").take(row).recode(_places(spec.directions))
     user = source.text("activities", "user_id").codes[row]
 
-    extra = sum(len(m.rank) for m in moves)
     rank = np.concatenate([activities.rank, *(m.rank for m in moves)])
     time = np.concatenate([activities.known, *(m.time for m in moves)])
     order = sort_by_time(rank, time)
     rank, time = rank[order], time[order]
-    none, zero = np.full(extra, -1, np.int64), np.zeros(extra, np.int64)
 
-    def joined(first: Ints, second: Ints) -> Ints:
-        return np.concatenate([first, second])[order]
+    def joined(first: Ints, column: str = "") -> Ints:
+        second = [getattr(m, column) if column else np.full(len(m.rank), -1) for m in moves]
+        return np.concatenate([first, *second])[order]
 
-    def moved(column: str) -> Ints:
-        return np.concatenate([getattr(m, column) for m in moves]) if moves else zero
+    def codes_of(first: Ints, column: str = "") -> Codes:
+        # Small before they are put in order, which is what costs.
+        second = [getattr(m, column) if column else np.full(len(m.rank), -1) for m in moves]
+        return np.concatenate([part.astype(np.int16) for part in (first, *second)])[order]
 
-    work = joined(work, none)
-    state = _work(rank, time, work, joined(status, none))
+    work_codes = codes_of(work)
+    state = _work(rank, time, work_codes, codes_of(status))
     return Events(
         np.searchsorted(rank, np.arange(count + 1)),
         time,
-        joined(done.astype(np.int64) - 1, none).astype(np.int16),
-        joined(np.where(done, direction, -1), none).astype(np.int16),
-        joined(np.where(done, channel, -1), none).astype(np.int16),
-        joined(kinds, moved("kind")).astype(np.int16),
-        work.astype(np.int16),
-        _newcomers(rank, joined(user, none)).astype(np.int16),
-        joined(np.full(len(row), -1, np.int64), moved("detail")).astype(np.int16),
-        joined(np.zeros(len(row), np.int64), moved("pushed")),
+        codes_of(done.astype(np.int64) - 1),
+        codes_of(np.where(done, direction, -1)),
+        codes_of(np.where(done, channel, -1)),
+        codes_of(kinds, "kind"),
+        work_codes,
+        _newcomers(rank, joined(user)),
+        codes_of(np.full(len(row), -1), "detail"),
+        joined(np.zeros(len(row), np.int64), "pushed"),
         *state,
     )
 
@@ -225,9 +226,9 @@ def sort_by_time(rank: Ints, time: Ints) -> Ints:
     return order
 
 
-def _newcomers(rank: Ints, user: Ints) -> Ints:
+def _newcomers(rank: Ints, user: Ints) -> Codes:
     """Give 0 at the first event of each user with each record, else -1."""
-    code = np.full(len(rank), -1, np.int64)
+    code = np.full(len(rank), -1, np.int16)
     rows = np.flatnonzero(user >= 0)
     if len(rows):
         pair = rank[rows] * (int(user.max()) + 1) + user[rows]
@@ -237,7 +238,7 @@ def _newcomers(rank: Ints, user: Ints) -> Ints:
     return code
 
 
-def _work(rank: Ints, time: Ints, work: Ints, status: Ints) -> tuple[Ints, Ints, Ints]:
+def _work(rank: Ints, time: Ints, work: Codes, status: Codes) -> tuple[Ints, Ints, Ints]:
     """Follow planned and started work, first in first out, within each record and kind of work.
 
     What was planned waits until the same kind is done or cancelled; doing what nobody planned takes nothing
@@ -267,7 +268,7 @@ def _work(rank: Ints, time: Ints, work: Ints, status: Ints) -> tuple[Ints, Ints,
     return pending, started, oldest
 
 
-def _differs(values: Ints) -> NDArray[np.bool_]:
+def _differs(values: Ints | Codes) -> NDArray[np.bool_]:
     """Say where a value is not the one before; the first always."""
     return np.append(True, values[1:] != values[:-1])
 

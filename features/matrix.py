@@ -22,8 +22,8 @@ from features.prepared import Prepared, prepare
 from features.spec import FeatureSpec
 
 #: Snapshots and events of one batch, so that its arrays stay in the processor's cache.
-BATCH_SNAPSHOTS = 4096
-BATCH_EVENTS = 65_536
+BATCH_SNAPSHOTS = 2048
+BATCH_EVENTS = 16_384
 
 
 class Snapshots(NamedTuple):
@@ -128,9 +128,10 @@ def build_features(
         raise InputError(f"entity = {entity!r}: the spec is of {spec.entity!r}; pass that, or leave it out")
     rank, as_of = _read(snapshots, prepared)
     plan = _plan(spec)
-    values = np.full((len(rank), len(spec.names)), np.nan)
+    values = np.empty((len(rank), len(spec.names)))
     known = rank >= 0
     known[known] = prepared.records.recorded[rank[known]] < as_of[known]
+    values[~known] = np.nan
     rows = np.flatnonzero(known)
     if len(rows) > 1:
         rows = rows[np.lexsort((as_of[rows], rank[rows]))]
@@ -164,7 +165,7 @@ def _read(snapshots: pd.DataFrame | Snapshots, prepared: Prepared) -> tuple[Ints
     if not isinstance(moments.dtype, pd.DatetimeTZDtype):
         raise InputError(f"snapshots: as_of = {moments.dtype}: a moment needs a time zone; make it UTC")
     codes, levels = pd.factorize(snapshots["record_id"])
-    table = np.array([*(rank_of.get(str(record), -1) for record in levels), -1], np.int64)
+    table = np.array([*(rank_of.get(record, -1) for record in levels.tolist()), -1], np.int64)
     as_of = moments.to_numpy(dtype="datetime64[us]")
     if np.isnat(as_of).any():
         raise InputError(f"snapshots: as_of is empty in row {int(np.isnat(as_of).argmax())}; give a moment")
@@ -209,7 +210,8 @@ def _plan(spec: FeatureSpec) -> list[_Step]:
 
 def _batches(prepared: Prepared, rank: Ints) -> Iterator[slice]:
     """Cut sorted snapshots into batches of bounded size."""
-    if len(rank) == 0:
+    if len(rank) < 2:
+        yield from [slice(0, 1)] * len(rank)
         return
     starts = prepared.events.starts
     first = np.append(True, rank[1:] != rank[:-1])

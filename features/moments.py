@@ -84,10 +84,11 @@ class Moments:
         self.as_of = as_of
         self._base = prepared.first_time
         self._span = prepared.last_time - prepared.first_time + 2
-        first = np.append(True, rank[1:] != rank[:-1])
+        first = np.ones(len(rank), np.bool_)
+        np.not_equal(rank[1:], rank[:-1], out=first[1:])
         #: The records of the batch, and each snapshot's place among them.
         self.held: Ints = rank[first]
-        self.place: Ints = np.cumsum(first) - 1
+        self.place: Ints = first.cumsum() - 1
         self._now: dict[int, Ints] = {}
         self._counts: dict[int, Ints] = {}
 
@@ -119,13 +120,14 @@ class Moments:
 
     @cached_property
     def _keys(self) -> Ints:
-        lengths = np.diff(self._starts, append=len(self._time))
-        return np.repeat(np.arange(len(self.held)), lengths) * self._span + (self._time - self._base)
+        starts = self.prepared.events.starts
+        lengths = starts[self.held + 1] - starts[self.held]
+        return np.arange(len(self.held)).repeat(lengths) * self._span + (self._time - self._base)
 
     def _before(self, days: int) -> Ints:
         """Give the number of the batch's events before each moment less some days."""
         if days not in self._now:
-            self._now[days] = np.searchsorted(self._keys, self.place * self._span + self._offset(days * DAY))
+            self._now[days] = self._keys.searchsorted(self.place * self._span + self._offset(days * DAY))
         return self._now[days]
 
     def _offset(self, micros: int) -> Ints:
@@ -152,9 +154,10 @@ class Moments:
         running[1:, 0] = 1
         for codes, part in self._axes:
             if part.stop > part.start:
-                some = np.flatnonzero(codes >= 0)
+                some = (codes >= 0).nonzero()[0]
                 running[some + 1, codes[some] + part.start] = 1
-        return np.cumsum(running, axis=0, out=running)
+        running.cumsum(axis=0, out=running)
+        return running
 
     @cached_property
     def _base_counts(self) -> NDArray[np.int32]:
@@ -187,11 +190,12 @@ class Moments:
         """Events of each group one after the other, and where each group begins."""
         parts: list[Ints] = [np.arange(len(self._time))]
         for codes, part in self._axes:
-            if part.stop > part.start:
-                order = np.argsort(codes, kind="stable")
-                parts.append(order[int(np.searchsorted(codes[order], 0)) :])
+            # Nobody asks when newcomers or details, the last axes, came first or last.
+            if part.stop > part.start and part.start < self.layout.newcomer.start:
+                none = len(codes) - int(self._running[-1, part].sum())
+                parts.append(codes.argsort(kind="stable")[none:])
         totals = self._running[-1].astype(np.int64)
-        return np.concatenate(parts), np.cumsum(totals) - totals
+        return np.concatenate(parts), _before_each(totals)
 
     @cached_property
     def _last(self) -> Ints:
@@ -278,9 +282,9 @@ class Moments:
         lengths = high - low
         starts = _before_each(lengths)
         time = fields.time[rows]
-        keys = np.repeat(np.arange(len(segments)), lengths) * self._span + (time - self._base)
+        keys = np.arange(len(segments)).repeat(lengths) * self._span + (time - self._base)
         segment = self.place[:, None] * width + np.arange(width)
-        step = np.searchsorted(keys, segment * self._span + self._offset(0)[:, None]) - 1
+        step = keys.searchsorted(segment * self._span + self._offset(0)[:, None]) - 1
         there = step >= starts[segment]
         # Back to places in the prepared history.
         return step - starts[segment] + low[segment], there
@@ -305,6 +309,21 @@ class Moments:
         values: Floats = fields.initial[self.rank, fields.names.index(field)]
         return values
 
+    def key(self, field: str) -> Ints:
+        """Give the rep or account of each record as a key of its series; -1 for none."""
+        value = self.value(field)
+        return np.where(np.isnan(value), -1.0, value).astype(np.int64)
+
+    @cached_property
+    def owner_counts(self) -> Ints:
+        """Open, won and lost of each record's rep, shape (n, 3)."""
+        return self.prepared.series.owners.at(self.key("owner_id"), self.as_of)
+
+    @cached_property
+    def account_counts(self) -> Ints:
+        """Open, won and lost deals of each record's account, shape (n, 3)."""
+        return self.prepared.series.accounts.at(self.key("account_id"), self.as_of)
+
     def since(self, field: str) -> Floats:
         """Give when a field took its value: its last known change, else the record's creation."""
         fields = self.prepared.fields
@@ -317,7 +336,7 @@ class Moments:
 
 def _before_each(lengths: Ints) -> Ints:
     """Give the sum of the lengths before each."""
-    before: Ints = np.cumsum(lengths) - lengths
+    before: Ints = lengths.cumsum() - lengths
     return before
 
 

@@ -52,8 +52,8 @@ class Steps:
         -------
         array of int, shape (n, 3)
         """
-        moment = np.searchsorted(self.moments, as_of)
-        place = np.searchsorted(self.places, keys * (len(self.moments) + 1) + moment)
+        moment = self.moments.searchsorted(as_of)
+        place = self.places.searchsorted(keys * (len(self.moments) + 1) + moment)
         counts = self.counts[place] - self.counts[self.starts[keys]]
         counts[keys < 0] = 0
         return counts

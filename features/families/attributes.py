@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.columns import Floats
-from features.entry import Entry, categories, numbers
+from features.entry import Entry, categories, category_fields, number_fields, numbers
 from features.moments import Moments
 
 _KNOWN = (
@@ -21,12 +21,12 @@ def _columns(moments: Moments, fields: list[str]) -> Floats:
 
 def number_attributes(moments: Moments) -> Floats:
     """Value of each attribute that is a number."""
-    return _columns(moments, [case.field for case in numbers(moments.spec)])
+    return _columns(moments, number_fields(moments.spec))
 
 
 def category_attributes(moments: Moments) -> Floats:
     """Level's code of each attribute with levels."""
-    return _columns(moments, [case.field for case in categories(moments.spec)])
+    return _columns(moments, category_fields(moments.spec))
 
 
 ENTRIES = (

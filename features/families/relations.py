@@ -19,58 +19,50 @@ _SERIES = "Openings, transfers and outcomes of other records count from when the
 _TRACKED = "The field is rolled back through its changes to what was known strictly before as_of."
 
 
-def _keys(moments: Moments, field: str) -> tuple[Ints, Floats]:
-    """Give each snapshot's rep or account as a key, and NaN to add where the field is empty."""
-    value = moments.value(field)
-    empty = np.isnan(value)
-    return np.where(empty, -1.0, value).astype(np.int64), np.where(empty, np.nan, 0.0)
+def _without_itself(moments: Moments, field: str, counts: Ints) -> Floats:
+    """Give the open records of each rep or account, the snapshot's own left out."""
+    itself = moments.prepared.counted[moments.rank] & moments.is_open & (moments.key(field) >= 0)
+    others: Floats = np.subtract(counts[:, OPEN], itself, dtype=np.float64)
+    return others
 
 
-def _itself(moments: Moments, keys: Ints) -> Ints:
-    """Give 1 where the record is one of those that its key's series counts as open."""
-    counted = moments.prepared.counted[moments.rank] & moments.is_open
-    return np.where(keys >= 0, counted, 0)
+def _where_there(moments: Moments, field: str, values: Floats | Ints) -> Floats:
+    """Give values where the record has a rep or account, else NaN."""
+    return np.where(np.isnan(moments.value(field)), np.nan, values)
 
 
 def rep_open(moments: Moments) -> Floats:
     """Other open records that the rep owns."""
-    keys, empty = _keys(moments, "owner_id")
-    counts = moments.prepared.series.owners.at(keys, moments.as_of)
-    return counts[:, OPEN] - _itself(moments, keys) + empty
+    counts = _without_itself(moments, "owner_id", moments.owner_counts)
+    return _where_there(moments, "owner_id", counts)
 
 
 def rep_win_rate(moments: Moments) -> Floats:
     """Win rate of the rep, drawn to the company's."""
-    series = moments.prepared.series
-    keys, empty = _keys(moments, "owner_id")
-    own = series.owners.at(keys, moments.as_of)
-    everyone = series.overall.at(np.zeros(len(keys), np.int64), moments.as_of)
+    own = moments.owner_counts
+    everyone = moments.prepared.series.overall.at(np.zeros(len(moments), np.int64), moments.as_of)
     rate = (everyone[:, WON] + 1.0) / (everyone[:, WON] + everyone[:, LOST] + 2.0)
     outcomes = own[:, WON] + own[:, LOST]
-    return (own[:, WON] + PRIOR_OUTCOMES * rate) / (outcomes + PRIOR_OUTCOMES) + empty
-
-
-def _account(moments: Moments, column: int) -> Floats:
-    keys, empty = _keys(moments, "account_id")
-    counts = moments.prepared.series.accounts.at(keys, moments.as_of)[:, column]
-    if column == OPEN and moments.spec.entity == "deal":
-        counts = counts - _itself(moments, keys)
-    return counts + empty
+    shrunken = (own[:, WON] + PRIOR_OUTCOMES * rate) / (outcomes + PRIOR_OUTCOMES)
+    return _where_there(moments, "owner_id", shrunken)
 
 
 def account_won(moments: Moments) -> Floats:
     """Deals that the account bought earlier."""
-    return _account(moments, WON)
+    return _where_there(moments, "account_id", moments.account_counts[:, WON])
 
 
 def account_lost(moments: Moments) -> Floats:
     """Deals lost at the account earlier."""
-    return _account(moments, LOST)
+    return _where_there(moments, "account_id", moments.account_counts[:, LOST])
 
 
 def account_open(moments: Moments) -> Floats:
     """Other deals open at the account."""
-    return _account(moments, OPEN)
+    counts = moments.account_counts
+    if moments.spec.entity == "lead":
+        return _where_there(moments, "account_id", counts[:, OPEN])
+    return _where_there(moments, "account_id", _without_itself(moments, "account_id", counts))
 
 
 def _deals_open(spec: FeatureSpec) -> tuple[Case, ...]:
