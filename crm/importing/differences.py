@@ -131,8 +131,11 @@ def compare(
     gone = stored.iloc[:0]
     if marks_gone:
         is_gone = ~stored[table.key].isin(frame[table.key]) & stored["gone_at"].isna()
-        gone = stored[is_gone].assign(gone_at=times.exported_at)
+        present = stored[is_gone]
+        gone = present.assign(gone_at=pd.Series(times.exported_at, index=present.index, dtype=MOMENT))
         parts.append(gone.reindex(columns=columns))
+        if len(gone):
+            changes.append(_change_rows(entity, gone, present, "gone_at", times.exported_at))
     return Comparison(
         rows=_stack(parts),
         changes=pd.concat(changes, ignore_index=True) if changes else pd.DataFrame(),

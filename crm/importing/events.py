@@ -11,7 +11,7 @@ from crm.importing.cells import fail, read_attribute, read_ids, read_moments, re
 from crm.importing.files import RawFile
 from crm.importing.parts import Part
 from crm.mapping import EventMapping
-from crm.mapping.section import suggest
+from crm.mapping.section import same_but_for_case, suggest
 from crm.schema import ACTIVITIES, CHANGES
 
 
@@ -121,9 +121,11 @@ def _roles(mapping: EventMapping, activity: pd.Series, file: str) -> dict[str, s
     for name in outcomes:
         if name not in claims:
             # an export may well hold no such event yet, but a slip of the pen would lose every outcome
-            near = suggest(name, names)
+            near = same_but_for_case(name, names)
             if near:
-                raise ExportError(f"{file}: no event is the outcome {name!r}{near}")
+                raise ExportError(
+                    f"{file}: no event is the outcome {name!r}, but some are {near!r}; correct the mapping"
+                )
     return {name: roles[0] if roles else "outcome" for name, roles in claims.items()}
 
 

@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 
 from crm.errors import ExportError, shorten
-from crm.importing.cells import fail
+from crm.importing.cells import MOMENT, fail
 from crm.importing.files import RawFile
 from crm.mapping import BeforeClose, OutcomeRule
-from crm.mapping.section import suggest
+from crm.mapping.section import same_but_for_case
 from crm.schema import TABLE_OF
 from crm.values import as_text
-
-CLOSING_COLUMNS = ("entity", "record_id", "field", "old_value", "new_value", "changed_at")
 
 
 def read_outcome(rule: OutcomeRule, raw: RawFile, asked_by: str) -> pd.Series:
@@ -31,9 +29,12 @@ def read_outcome(rule: OutcomeRule, raw: RawFile, asked_by: str) -> pd.Series:
         listed = (*rule.won, *rule.lost, *rule.open)
         seen = [str(value) for value in text.dropna().unique()]
         for value in listed:
-            near = suggest(value, set(seen) - set(listed)) if value not in seen else ""
+            near = None if value in seen else same_but_for_case(value, set(seen) - set(listed))
             if near:
-                raise ExportError(f"{raw.name}: no row has {rule.column} = {value!r}{near} (in the mapping)")
+                raise ExportError(
+                    f"{raw.name}: no row has {rule.column} = {value!r}, but some have {near!r}; "
+                    f"write it so under {asked_by} in the mapping"
+                )
         if rule.open:
             unknown = text.notna() & ~text.isin(listed)
             fail(
@@ -75,7 +76,7 @@ def split_before_close(
         The field's present value. An outcome without a time leaves what stood before, for nothing says when
         it changed.
     closing : DataFrame
-        The changes at the close, in :data:`CLOSING_COLUMNS`.
+        The changes at the close, in the columns of ``changes`` but without ids.
     """
     mapped = frame[field] if field in frame else pd.Series(np.nan, index=frame.index, dtype=before.dtype)
     if mapped.dtype != before.dtype:
@@ -93,7 +94,7 @@ def closing_rows(
     entity: str, frame: pd.DataFrame, field: str, old: pd.Series, new: pd.Series
 ) -> pd.DataFrame:
     """Give changes of a field at the records' close; an open record's has no time yet."""
-    closed_at = frame["closed_at"] if "closed_at" in frame else pd.Series(pd.NaT, index=frame.index)
+    never = pd.Series(pd.NaT, index=frame.index, dtype=MOMENT)
     return pd.DataFrame(
         {
             "entity": pd.Series(entity, index=frame.index, dtype="str"),
@@ -101,7 +102,7 @@ def closing_rows(
             "field": pd.Series(field, index=frame.index, dtype="str"),
             "old_value": as_text(old),
             "new_value": as_text(new),
-            "changed_at": closed_at.astype("datetime64[us, UTC]"),
+            "changed_at": frame.get("closed_at", never),
         }
     )
 

@@ -26,6 +26,18 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
+def same_but_for_case(word: str, known: Iterable[str]) -> str | None:
+    """Give the known word that differs only in capitals and spaces, if there is one.
+
+    Examples
+    --------
+    >>> same_but_for_case("Closed Won", ["closed won", "Lost"])
+    'closed won'
+    """
+    folded = "".join(word.split()).casefold()
+    return next((k for k in known if k != word and "".join(k.split()).casefold() == folded), None)
+
+
 def read_toml(path: Path) -> tuple[dict[str, Any], bytes]:
     """Give a TOML file's content and its bytes; MappingError where it cannot be read."""
     try:
