@@ -131,7 +131,7 @@ def _answer(scores: Scores, row: int, not_yet: int) -> dict[str, Any]:
             "close_p10": _moment(scores.close_p10[row]),
             "close_p50": _moment(scores.close_p50[row]),
             "close_p90": _moment(scores.close_p90[row]),
-            "expected_amount": None if np.isnan(amount) else amount,
+            "expected_amount": amount if np.isfinite(amount) else None,
         }
     return {**words, "reasons": reasons, "rows_not_known_yet": not_yet}
 

@@ -118,6 +118,15 @@ def test_an_unseen_category_is_scored_as_missing(bundle: ModelBundle) -> None:
     assert unseen["propensity"] == missing["propensity"]
 
 
+def test_a_number_beyond_all_numbers_is_no_amount(bundle: ModelBundle) -> None:
+    """A change to 1e400 leaves the deal scored, without an expected amount."""
+    change = {"field": "amount", "new_value": "1e400", "changed_at": "2024-07-01T00:00:00Z"}
+    deal = {"deal_id": "D", "created_at": "2024-06-01T00:00:00Z", "amount": 5, "changes": [change]}
+    (one,) = ask(bundle, "deal", [deal])["scores"]
+    assert one["expected_amount"] is None
+    assert 0 < one["win_probability"] < 1
+
+
 def test_a_record_that_was_not_open_has_an_error(bundle: ModelBundle) -> None:
     """Records created after as_of, or closed before it, are named with a remedy; the others are scored."""
     early = LEAD | {"lead_id": "early", "created_at": "2024-08-02T00:00:00Z"}

@@ -50,6 +50,13 @@ def test_a_row_is_the_same_alone(rows: list[tuple[float, float, float]]) -> None
     np.testing.assert_array_equal(PART.contributions(x)[-1:], PART.contributions(x[-1:]))
 
 
+def test_an_infinite_value_counts_as_missing() -> None:
+    """A text such as 1e400 reads as an infinity, which must not become the margin."""
+    endless, unknown = np.array([[np.inf, -np.inf, 1.0]]), np.array([[np.nan, np.nan, 1.0]])
+    np.testing.assert_array_equal(PART.margin(endless), PART.margin(unknown))
+    np.testing.assert_array_equal(PART.contributions(endless), PART.contributions(unknown))
+
+
 def test_json_gives_the_same_part() -> None:
     """Through JSON and back, the part is equal."""
     assert LinearPart.from_json_dict(json.loads(json.dumps(PART.to_json_dict()))) == PART
