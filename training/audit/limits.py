@@ -32,7 +32,7 @@ class Limits:
         Share of a field's records that must have the caught field too, and what it must tell of the outcome.
     twin_shared, twin_equal, twin_differ, twin_gain : float
         Two fields with one vocabulary: share of records in common levels, equal, different; and what the
-        difference must tell of the outcome beyond either field.
+        difference must tell of the outcome.
     batch_full, batch_empty : float
         Fill rates of a stretch that one process wrote, and of one that it did not.
     same_moment : float
@@ -57,7 +57,7 @@ class Limits:
     twin_shared: float = 0.6
     twin_equal: float = 0.4
     twin_differ: float = 0.05
-    twin_gain: float = 0.01
+    twin_gain: float = 0.02
     batch_full: float = 0.9
     batch_empty: float = 0.1
     same_moment: float = 0.5

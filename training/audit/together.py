@@ -13,7 +13,7 @@ from training.audit.bounds import near_odds_ratio, wilson
 from training.audit.evidence import Evidence, Suspicion
 from training.audit.levels import REST
 from training.audit.limits import Limits
-from training.audit.skill import gain_beyond
+from training.audit.skill import gain_beyond, skill
 
 #: Stretches of records in which batches are looked for, and records that each must have.
 STRETCHES, MIN_STRETCH = 20, 25
@@ -75,7 +75,7 @@ def suspect_twins(
     written again. When the difference tells of the outcome, neither can be trusted, for which of them is the
     newer one is not in the export. A difference from a field that is caught already says nothing new.
     """
-    texts = [one for one in fields if one.levels.is_text and one.skill.bound > 0 and one.name not in caught]
+    texts = [one for one in fields if one.levels.is_text and one.name not in caught]
     suspicions: dict[str, Suspicion] = {}
     for place, one in enumerate(texts):
         for other in texts[place + 1 :]:
@@ -92,14 +92,14 @@ def suspect_twins(
 def _rewritten(twin: str, equal: float, gain: float) -> Suspicion:
     return Suspicion(
         "rewritten",
-        f"has the values of {twin!r} on {equal:.0%} of the records and other ones on the rest, and knowing "
-        f"where they differ takes away {gain:.1%} more of the uncertainty of the outcome: one of the two was "
-        "written again after the record came in, and the export does not say which",
+        f"has the values of {twin!r} on {equal:.0%} of the records and other ones on the rest, and where "
+        f"they differ takes away {gain:.1%} of the uncertainty of the outcome: one of the two was written "
+        "again after the record came in, and the export does not say which",
     )
 
 
 def _twins(one: Evidence, other: Evidence, limits: Limits) -> tuple[float, float] | None:
-    """Give how often two fields agree and what their difference tells beyond the first; None for no twins."""
+    """Give how often two fields agree and what their difference tells; None where they are no twins."""
     common = (set(one.levels.names[1:]) & set(other.levels.names[1:])) - {REST}
     if len(common) < MIN_SHARED:
         return None
@@ -118,9 +118,15 @@ def _twins(one: Evidence, other: Evidence, limits: Limits) -> tuple[float, float
         return None
     if equal < chance + (1 - chance) / 4:
         return None
+    won = one.won[order]
     joint = np.unique(a * len(other.levels.names) + b, return_inverse=True)[1].astype("int64")
-    gain, bound = gain_beyond(one.levels.codes[order], joint, one.won[order], limits.z)
-    return (equal, gain) if gain >= limits.twin_gain and bound > 0 else None
+    # A careless copy also lacks what the other field tells; only a rewriting goes with the outcome.
+    alike = np.where(both, 1 + (translated[a] == b), 0).astype("int64")
+    together, _ = gain_beyond(b, joint, won, limits.z)
+    difference = skill(alike, won, limits.z)
+    if min(together, difference.gain) < limits.twin_gain or difference.bound <= 0:
+        return None
+    return equal, difference.gain
 
 
 def _chance_agreement(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
@@ -136,8 +142,8 @@ def suspect_nested(
     """Find fields that are filled only where a caught one is.
 
     What is only there when a field is there that was written at the outcome was written with it or later.
-    Where the caught field gave itself away by its values, its filling may still be innocent; then both must be
-    filled more with the same outcome, and the field must tell of it too.
+    Where the caught field gave itself away by its values, its filling may still be innocent; then both must
+    be filled more with the same outcome, and the field must tell of it too.
     """
     found = dict[str, Suspicion]()
     rule = {name: suspicion.rule for name, suspicion in caught.items()}
