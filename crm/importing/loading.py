@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -28,6 +29,8 @@ class ImportReport:
     exported_at : Timestamp
     previous : Timestamp, optional
         When the last export of this source was taken; None for the first.
+    lead_outcome_from : {"deals", "leads"}, optional
+        What the mapping says a lead's purchase is; None where it leaves that to the history.
     load : LoadReport
         Rows new, changed and unchanged by table.
     n_found_changes : int
@@ -41,6 +44,7 @@ class ImportReport:
     source: str
     exported_at: pd.Timestamp
     previous: pd.Timestamp | None
+    lead_outcome_from: Literal["deals", "leads"] | None
     load: LoadReport
     n_found_changes: int
     n_gone: int
@@ -112,6 +116,7 @@ def import_export(
         source=mapping.name,
         exported_at=moment,
         previous=previous,
+        lead_outcome_from=mapping.lead_outcome_from,
         load=report,
         n_found_changes=plan.n_found_changes,
         n_gone=plan.n_gone,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from crm.errors import ExportError
 from crm.importing.events import read_events
+from crm.importing.field_history import plain_history
 from crm.importing.files import read_file
 from crm.importing.outcomes import settle_order
 from crm.importing.parts import Export, Part
 from crm.importing.tables import read_table
 from crm.mapping import Mapping
-from crm.schema import TABLES
+from crm.schema import CHANGES, TABLES
 
 
 def read_export(mapping: Mapping, data_dir: Path | str) -> Export:
@@ -44,16 +46,22 @@ def read_export(mapping: Mapping, data_dir: Path | str) -> Export:
     for events in mapping.events:
         raw = read_file(data_dir, events.file, events.options)
         notices += raw.notices
-        records, *rest = read_events(events, raw)
-        frame, notice = settle_order(
-            records.frame, raw.name, events.table.key, events.outcome_before_creation
-        )
+        about, *rest = read_events(events, raw)
+        frame, notice = settle_order(about.frame, raw.name, events.table.key, events.outcome_before_creation)
         notices += [notice] if notice else []
-        parts += [Part(records.table, records.file, frame, records.full, records.gone_limit), *rest]
+        parts += [replace(about, frame=frame), *rest]
     unknown_past = []
     for table in mapping.tables:
         read = read_table(table, data_dir)
-        parts.append(read.part)
+        part = read.part
+        if table.table == CHANGES.name:
+            records: dict[str, list[pd.DataFrame]] = {}
+            for earlier in parts:
+                records.setdefault(earlier.table, []).append(earlier.frame)
+            frame, said = plain_history(part.frame, records, table.options, part.file)
+            part = replace(part, frame=frame)
+            notices += said
+        parts.append(part)
         closing.append(read.closing)
         notices += read.notices
         unknown_past += [(table.table, field) for field in read.unknown_past]

@@ -226,15 +226,23 @@ def _read_ends(
         values, rows = split_before_close(entity, frame, field, before, rule)
         frame[field] = values
         closing.append(rows)
-    past: tuple[str, ...] = ()
-    if "stage" in frame and "stage" not in mapping.before_close:
-        values, rows = unknown_past(entity, frame, "stage")
-        frame["stage"], past = values, ("stage",)
+    past = tuple(name for name in _without_past(mapping) if name in frame)
+    for field in past:
+        frame[field], rows = unknown_past(entity, frame, field)
         closing.append(rows)
     if mapping.outcome is None and "outcome" not in mapping.columns:
         # the file says nothing of outcomes, which is not the same as saying that all are open
         frame = frame.drop(columns=["outcome", *(["closed_at"] if "closed_at" in frame else [])])
     return frame, pd.concat(closing) if closing else pd.DataFrame(), past, notice
+
+
+def _without_past(mapping: TableMapping) -> list[str]:
+    """Give the fields whose present value tells the outcome, and whose earlier ones are not in the file."""
+    fields = ["stage"]
+    closed = mapping.columns.get("closed_at")
+    if closed is not None and mapping.columns.get("expected_close_at") == closed:
+        fields.append("expected_close_at")
+    return [name for name in fields if name not in mapping.before_close]
 
 
 def _number(frame: pd.DataFrame, table: Table) -> pd.DataFrame:

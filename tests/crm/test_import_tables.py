@@ -298,3 +298,45 @@ def test_activities_without_ids_are_numbered_the_same_each_time(tmp_path: Path) 
     later = read(tmp_path, mapping, l="Id\n1\n2\n", c=calls + "2,2024-01-01T09:00Z\n").frames()["activities"]
     assert first["activity_id"].is_unique
     assert set(first["activity_id"]) < set(later["activity_id"])
+
+
+def test_an_expected_date_that_becomes_the_closing_date_is_unknown_before(tmp_path: Path) -> None:
+    """One column for both dates holds the actual close of closed deals, which nobody knew beforehand."""
+    mapping = HEAD + DEALS.format(more="").replace(
+        'stage = "Stage"', 'stage = "Stage"\nexpected_close_at = "Closed"'
+    )
+    export = read(tmp_path, mapping, deals=ROWS)
+    closing = export.closing.query("field == 'expected_close_at'").set_index("record_id")
+    assert closing["old_value"].isna().all()
+    assert closing.loc["1", "changed_at"] == pd.Timestamp("2024-02-01", tz="UTC")
+    assert closing.loc["3", "new_value"] == "2024-09-09T00:00:00+00:00"
+    assert any("no history of expected_close_at" in notice for notice in export.notices)
+
+
+def test_the_values_of_a_field_history_are_written_plainly(tmp_path: Path) -> None:
+    """Moments and numbers of a history take the form of ours; a field that no record has is said."""
+    history = """
+[changes]
+file = "h.csv"
+delimiter = ";"
+decimal = ","
+date_format = "%d/%m/%Y"
+columns = { record_id = "Deal", field = "Field", old_value = "Old", new_value = "New", changed_at = "At" }
+constants = { entity = "deal" }
+"""
+    rows = (
+        "Deal;Field;Old;New;At\n"
+        "1;amount;1234,50;90;05/01/2024\n"
+        "1;expected_close_at;31/01/2024;01/02/2024;06/01/2024\n"
+        "1;Discount;1,5;none;07/01/2024\n"
+        "1;Size;1,5;2;07/01/2024\n"
+        "1;StageName;Offer;Won;01/02/2024\n"
+    )
+    deals = "Id,Opened,Closed,Stage,Value,Size\n1,2024-01-01,2024-02-01,Won,90,2\n"
+    export = read(tmp_path, HEAD + DEALS.format(more="") + history, deals=deals, h=rows)
+    changes = export.frames()["changes"].set_index("field")
+    assert changes.loc["amount", ["old_value", "new_value"]].tolist() == ["1234.5", "90"]
+    assert changes.loc["expected_close_at", "old_value"] == "2024-01-31T00:00:00+00:00"
+    assert changes.loc["Size", ["old_value", "new_value"]].tolist() == ["1.5", "2"]
+    assert changes.loc["Discount", "new_value"] == "none"
+    assert any("1 changes of 'StageName', which is no column of deals" in notice for notice in export.notices)

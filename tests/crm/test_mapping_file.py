@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from crm.errors import MappingError
 from crm.mapping import load_mapping
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 LEADS = """
 [export]
@@ -65,6 +67,21 @@ def load(tmp_path: Path, text: str):
 def test_every_example_is_a_valid_mapping(name: str) -> None:
     """The mappings that the documentation points to can be read, and are named after their file."""
     assert load_mapping(EXAMPLES / f"{name}.toml").name == name
+
+
+def test_what_the_documentation_shows_is_a_valid_mapping(tmp_path: Path) -> None:
+    """Every piece of TOML on the page can be read, and those that make whole sections load as they stand."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "import.md").read_text(encoding="utf-8"), re.S)
+    assert len(blocks) >= 6
+    export, deals, join, before, changes, leads, events = blocks
+    mapping = load(tmp_path, "\n".join((export, deals, join, before, changes, events)))
+    assert [table.table for table in mapping.tables] == ["deals", "changes"]
+    assert mapping.tables[0].before_close["amount"].changes_when == "won"
+    assert mapping.events[0].stages == {"stage": ("A_*",), "offer_stage": ("O_*",)}
+    assert (
+        load(tmp_path, export + '[leads]\nfile = "l.csv"\n' + leads).tables[0].columns["sequence"]
+        == "Lead Number"
+    )
 
 
 def test_a_table_takes_the_options_of_the_export_and_may_override_them(tmp_path: Path) -> None:
