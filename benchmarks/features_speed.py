@@ -220,7 +220,7 @@ def compare(n_events: int, repeats: int) -> dict[str, Any]:
     for timed in ready_sql.values():
         for place, name in enumerate(spec.names):
             want = np.ma.filled(timed.result[name].astype(np.float64), np.nan)
-            ours = ready.result.values[:, place]
+            ours = ready.result.values[:, place]  # noqa: PD011
             np.testing.assert_allclose(ours, want, atol=1e-9, err_msg=name)
     answer = {"events": n_events, "snapshots": len(snapshots), "features": len(spec.names)}
     answer |= whole.figures("vigie_from_frames") | ready.figures("vigie_ready")
@@ -308,8 +308,8 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = [size for size in (10_000, 100_000, 1_000_000, 10_000_000) if size <= arguments.largest]
     print(json.dumps({"single": single(min(200_000, arguments.events))}), flush=True)
-    print(json.dumps({"compare": compare(arguments.events, arguments.repeats)}), flush=True)
     print(json.dumps({"scale": scale(sizes)}), flush=True)
+    print(json.dumps({"compare": compare(arguments.events, arguments.repeats)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from crm.history import History
 from features.catalogue import features_of
 from features.columns import Bools, Floats, Ints
 from features.entry import Entry
+from features.layout import Layout
 from features.learning import learn_spec
-from features.moments import Layout, Moments
+from features.moments import Moments
 from features.prepared import Prepared, prepare
 from features.spec import FeatureSpec
 
