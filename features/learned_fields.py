@@ -27,6 +27,9 @@ MIN_SHARE = 0.005
 #: Events this close to a record's end belong to the ending and are hardly ever seen of an open record.
 AT_THE_END = 3_600_000_000
 
+#: Length of a history, in microseconds, from which the end of a period can teach anything.
+SEASONS = {"months": 365 * 86_400_000_000, "quarters": 730 * 86_400_000_000}
+
 #: Canonical columns that can be attributes; ids, moments and outcomes have families of their own.
 _ATTRIBUTES = {"lead": ("stage", "source"), "deal": ("stage", "source", "amount", "currency"), "account": ()}
 
@@ -40,6 +43,13 @@ def seen_until(records: Records) -> Ints:
 def seen_changes(source: Source, entity: str, records: Records) -> Changes:
     changes = read_changes(source, entity, records.rank_of)
     return changes.take(changes.known < seen_until(records)[changes.rank])
+
+
+def _seasons(records: Records) -> list[str]:
+    """Say which ends of periods came often enough to be told from chance."""
+    dated = records.recorded[records.recorded != MISSING]
+    span = int(dated.max() - dated.min()) if len(dated) else 0
+    return [period for period, least in SEASONS.items() if span >= least]
 
 
 def learn_fields(
@@ -61,6 +71,7 @@ def learn_fields(
         present.add("expected_close_at")
     if (source.text("deals", "account_id").codes >= 0).any():
         present.add("deals")
+    present.update(_seasons(records))
     timed = _timed_outcomes(records)
     outcomes_of = entity
     if entity == "lead" and timed == 0:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from crm.errors import BundleError
 
 Floats = NDArray[np.float64]
-Transform = Literal["identity", "log1p", "level", "missing"]
-TRANSFORMS: tuple[Transform, ...] = ("identity", "log1p", "level", "missing")
+Transform = Literal["identity", "log1p", "level", "at_least", "missing"]
+TRANSFORMS: tuple[Transform, ...] = ("identity", "log1p", "level", "at_least", "missing")
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,10 @@ class Term:
     feature : int
         Column of the feature matrix. Several terms may read one column (the levels of a category); their
         contributions are one.
-    transform : {"identity", "log1p", "level", "missing"}
+    transform : {"identity", "log1p", "level", "at_least", "missing"}
         ``log1p`` is ``sign(x) log(1 + |x|)``; ``level`` is 1 where the value is ``level``, else 0;
-        ``missing`` is 1 where there is no value, else 0.
+        ``at_least`` is 1 where the value is ``level`` or more, else 0; ``missing`` is 1 where there is no
+        value, else 0.
     coefficient : float
         In log-odds.
     mean, scale : float
@@ -36,7 +37,7 @@ class Term:
     fill : float
         What stands for a missing value, before the transform.
     level : float
-        The code a ``level`` term looks for.
+        The code a ``level`` term looks for, or the bound of an ``at_least`` term.
     center : float
         Mean of ``z`` over the training rows: where the term contributes nothing.
     """
@@ -105,6 +106,7 @@ class LinearPart:
         filled = np.where(missing, self._numbers["fill"], raw)
         value = np.where(self._is["log1p"], np.sign(filled) * np.log1p(np.abs(filled)), filled)
         value = np.where(self._is["level"], raw == self._numbers["level"], value)
+        value = np.where(self._is["at_least"], raw >= self._numbers["level"], value)
         value = np.where(self._is["missing"], missing, value)
         z: Floats = (value - self._numbers["mean"]) / self._numbers["scale"]
         return z

@@ -31,10 +31,12 @@ def baselines(window: Window, settings: TrainSettings) -> dict[str, Floats]:
         Empty where the earlier part is too short.
     """
     later, earlier = window.later, window.earlier
-    days = np.unique(later.labels.observed)
+    # Moments of about the same time to go are asked together, by whole steps.
+    step = settings.every_days if window.opened is not None else 1.0
+    steps = np.ceil(later.labels.observed / step) * step
     result: dict[str, Floats] = {}
-    for length in days:
-        asked = np.flatnonzero(later.labels.observed == length)
+    for length in np.unique(steps):
+        asked = np.flatnonzero(steps == length)
         known = np.flatnonzero(earlier.labels.observed >= length)
         won = (earlier.labels.events[known] == WON) & (earlier.labels.durations[known] <= length)
         if won.sum() < _FEWEST or (~won).sum() < _FEWEST:
@@ -51,26 +53,28 @@ def _answers(
     names = known.matrix.names
     if "stage" in names:
         column = names.index("stage")
-        answers["stage rates"] = _rates(known.x[:, column], won, asked.x[:, column])
+        answers["stage rates"] = _rates(known, won, asked, column)
     target = won.astype(np.float64)
-    part = fit_linear(known.x, target, known.matrix.spec, settings.linear_strength)
+    part = fit_linear(known.x, target, known.matrix.spec, settings.linear_strength, known.weights)
     if part is not None:
         answers["logistic regression"] = 1.0 / (1.0 + np.exp(-part.margin(asked.x)))
     answers["plain LightGBM"] = _boosted(known, target, asked, settings)
     return answers
 
 
-def _rates(stages: Floats, won: npt.NDArray[np.bool_], asked: Floats) -> Floats:
-    overall = won.mean()
+def _rates(known: Sample, won: npt.NDArray[np.bool_], asked: Sample, column: int) -> Floats:
+    stages, wanted, weights = known.x[:, column], asked.x[:, column], known.weights
+    overall = float(np.average(won, weights=weights))
     rates = np.full(len(asked), overall)
     for stage in np.unique(stages[~np.isnan(stages)]):
         here = stages == stage
-        rates[asked == stage] = (won[here].sum() + _PRIOR * overall) / (here.sum() + _PRIOR)
+        total = (weights * won)[here].sum() + _PRIOR * overall
+        rates[wanted == stage] = total / (weights[here].sum() + _PRIOR)
     return rates
 
 
 def _boosted(known: Sample, target: Floats, asked: Sample, settings: TrainSettings) -> Floats:
-    data = lgb.Dataset(known.x, target, categorical_feature=known.categorical)
+    data = lgb.Dataset(known.x, target, weight=known.weights, categorical_feature=known.categorical)
     parameters = {
         "objective": "binary",
         "seed": settings.seed,

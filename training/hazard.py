@@ -99,7 +99,8 @@ def fit_hazard(
     settings: HazardSettings,
     *,
     categorical: Sequence[int] = (),
-    later: tuple[Floats, Labels] | None = None,
+    weights: Floats | None = None,
+    later: tuple[Floats, Labels, Floats] | None = None,
 ) -> FittedHazard:
     """Fit the hazard to snapshots.
 
@@ -112,15 +113,17 @@ def fit_hazard(
     settings : HazardSettings
     categorical : sequence of int
         Columns that hold level codes.
-    later : (ndarray, Labels), optional
+    weights : ndarray of shape (n,), optional
+        How much each snapshot counts.
+    later : (ndarray, Labels, weights), optional
         Snapshots of a later time: rounds stop when their loss no longer falls.
     """
-    data = _dataset(x, labels, edges, settings, categorical)
+    data = _dataset(x, labels, weights, edges, settings.half_life_days, settings, categorical)
     parameters = settings.parameters(data.num_data())
     if later is None:
         booster = lgb.train(parameters, data, settings.rounds)
         return FittedHazard(HazardModel(booster.model_to_string(), edges), settings.rounds, float("nan"))
-    check = _dataset(*later, edges, settings, categorical, reference=data, weighted=False)
+    check = _dataset(*later, edges, None, settings, categorical, reference=data)
     stop = lgb.early_stopping(settings.patience, verbose=False)
     booster = lgb.train(parameters, data, settings.most_rounds, valid_sets=[check], callbacks=[stop])
     rounds = max(booster.best_iteration, settings.fewest_rounds)
@@ -131,33 +134,39 @@ def fit_hazard(
 def _dataset(
     x: Floats,
     labels: Labels,
+    weights: Floats | None,
     edges: tuple[float, ...],
+    half_life_days: float | None,
     settings: HazardSettings,
     categorical: Sequence[int],
     *,
     reference: lgb.Dataset | None = None,
-    weighted: bool = True,
 ) -> lgb.Dataset:
     periods = person_periods(labels, edges)
     table = np.column_stack([x[periods.snapshot], periods.interval])
     data = lgb.Dataset(
         table,
         periods.outcome,
-        weight=period_weights(labels, periods, edges, settings.half_life_days) if weighted else None,
+        weight=period_weights(labels, periods, edges, half_life_days, weights),
         reference=reference,
         categorical_feature=list(categorical),
         free_raw_data=True,
-        params={"verbosity": -1, "num_threads": settings.threads},
+        params={"verbosity": -1, "num_threads": settings.threads, "feature_pre_filter": False},
     )
     return data.construct()
 
 
 def period_weights(
-    labels: Labels, periods: PersonPeriods, edges: tuple[float, ...], half_life_days: float | None
+    labels: Labels,
+    periods: PersonPeriods,
+    edges: tuple[float, ...],
+    half_life_days: float | None,
+    weights: Floats | None = None,
 ) -> Floats:
-    """Weigh each row by how long before the end of observation its interval began."""
-    ages = labels.observed[periods.snapshot] - np.array(edges)[periods.interval]
+    """Weigh each row by its snapshot, and by how long before the end of observation its interval began."""
+    own = np.ones(len(periods.snapshot)) if weights is None else weights[periods.snapshot]
     if half_life_days is None:
-        return np.ones(len(ages))
-    weights: Floats = np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
-    return weights
+        return own
+    ages = labels.observed[periods.snapshot] - np.array(edges)[periods.interval]
+    faded: Floats = own * np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
+    return faded

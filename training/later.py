@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, logit
 
 from crm.history import History
@@ -22,7 +22,7 @@ from features import learn_spec
 from serving.calibration import Calibrator
 from serving.timing import Timing
 from training.hazard import FittedHazard, choose_edges, fit_hazard, period_weights, person_periods
-from training.labels import OPEN, WON, Labels, Outcomes, outcomes
+from training.labels import OPEN, WON, Outcomes, outcomes
 from training.linear import complete_labels, fit_linear
 from training.marginal import Marginal, count, won_within
 from training.metrics import bootstrap_mean, log_losses
@@ -32,6 +32,8 @@ from training.settings import HazardSettings, TrainSettings
 Floats = npt.NDArray[np.float64]
 
 _SURE = 1e-5
+#: Closings that the window should hold where the history has enough of them.
+_WINDOW_CLOSED = 150
 #: Closings of the window below which it can prove nothing.
 _FEWEST_CLOSED = 10
 
@@ -122,7 +124,8 @@ def open_window(
     ended = found.ended[(found.events != OPEN) & ~found.untimed]
     if len(ended) < settings.min_closed:
         return None
-    share = float(np.quantile(ended, 1.0 - settings.validation_share))
+    held = np.clip(_WINDOW_CLOSED / len(ended), settings.validation_share, 0.5)
+    share = float(np.quantile(ended, 1.0 - held))
     first = float(ended.min())
     step = settings.every_days * 86_400e6
     now = until.value // 1000
@@ -131,28 +134,13 @@ def open_window(
     early = known_at(history, opened)
     found_early = outcomes(early, entity)
     spec = learn_spec(early, entity, exclude=excluded)
-    before = draw_snapshots(
-        early,
-        entity,
-        opened,
-        every_days=settings.every_days,
-        at_most=settings.snapshots,
-        seed=settings.seed,
-    )
-    after = draw_snapshots(
-        history,
-        entity,
-        until,
-        every_days=settings.every_days,
-        at_most=settings.snapshots // 3,
-        seed=settings.seed,
-        start=opened,
-    )
-    after = after[after["as_of"] < until].reset_index(drop=True)
+    before = draw_snapshots(early, entity, opened, settings)
+    after = draw_snapshots(history, entity, until, settings, start=opened)
     if len(before) == 0 or len(after) == 0 or not spec.names:
         return None
-    earlier = make_sample(early, found_early, before, spec, opened)
-    later = make_sample(history, found, after, spec, until)
+    earlier = make_sample(early, found_early, before, spec, opened, settings)
+    earlier = earlier.with_features(earlier.varying())
+    later = make_sample(history, found, after, earlier.matrix.spec, until, settings)
     closed = pd.Series(later.labels.events != OPEN).groupby(later.records).max().sum()
     enough = (earlier.labels.events != OPEN).sum() >= settings.min_closed and closed >= _FEWEST_CLOSED
     return Window(opened, earlier, later) if enough else None
@@ -178,32 +166,79 @@ def judge(
     fits = [_fit(earlier, later, edges, choice) for choice in _half_lives(window, settings)]
     chosen, fitted = min(fits, key=lambda fit: fit[1].loss)
     chosen = replace(chosen, rounds=fitted.rounds)
-    marginal = base_of(earlier.labels, edges, chosen.half_life_days)
+    marginal = base_of(earlier, edges, chosen.half_life_days)
     timing = fitted.model.predict(later.x, threads=chosen.threads)
     ever = won_within(timing, horizon, marginal.settled)
-    margins = _mixtures(window, fitted, ever, marginal, settings, horizon)
+    margins = _mixtures(window, fitted, ever, marginal, settings, horizon, chosen.half_life_days)
     observed = later.labels.observed[:, None]
     timed = _share_by(timing, observed, horizon)
     won = later.labels.events == WON
-    losses = {w: float(log_losses(won, expit(m) * timed).mean()) for w, m in margins.items()}
-    weight = min(losses, key=lambda w: losses[w])
-    margin = margins[weight]
-    calibrator = _calibrate(margin, timed, won, later.records, settings)
-    probability = calibrator.probability(margin) * timed
+    # How often records are won drifts; what is chosen here must not be chosen for having guessed the drift.
+    levelled = {weight: _level(margin, timed, won, later.weights) for weight, margin in margins.items()}
+    weight = _choose_weight(levelled, timed, won, later, settings)
+    calibrator = _calibrate(levelled[weight], timed, won, later, settings)
+    probability = expit(margins[weight]) * timed
     flat = np.full(len(later), marginal.probability(horizon))
-    base = flat * _share_by(_repeat(marginal.timing, len(later)), observed, horizon)
+    base_timed = _share_by(_repeat(marginal.timing, len(later)), observed, horizon)
     if both_ends and entity == "deal":
-        skill = _skill_at_closing(later, timing, marginal, calibrator.probability(margin), ever, settings)
+        skill = _skill_at_closing(later, timing, marginal, expit(margins[weight]), ever, settings)
     else:
-        gains = log_losses(won, base) - log_losses(won, probability)
-        skill = _skill(gains, later.records, settings, "won before observation ended")
+        flat_level = _level(logit(np.clip(flat, _SURE, 1 - _SURE)), base_timed, won, later.weights)
+        gains = log_losses(won, expit(flat_level) * base_timed)
+        gains = gains - log_losses(won, expit(levelled[weight]) * timed)
+        skill = _skill(gains, later, settings, "won before observation ended")
+    base = flat * base_timed
     return Verdict(chosen, weight, calibrator, skill, won, probability, base, window)
 
 
-def base_of(labels: Labels, edges: tuple[float, ...], half_life_days: float | None) -> Marginal:
-    """Count the base rate of labelled snapshots."""
-    periods = person_periods(labels, edges)
-    return count(periods, edges, period_weights(labels, periods, edges, half_life_days))
+def _choose_weight(
+    margins: dict[float, Floats],
+    timed: Floats,
+    won: npt.NDArray[np.bool_],
+    later: Sample,
+    settings: TrainSettings,
+) -> float:
+    """Choose the linear part's weight; between equals the evenest mixture, which errs less elsewhere."""
+    losses = {weight: log_losses(won, expit(margin) * timed) for weight, margin in margins.items()}
+    best = min(losses, key=lambda w: float(np.average(losses[w], weights=later.weights)))
+
+    def as_good(weight: float) -> bool:
+        extra = losses[weight] - losses[best]
+        return (
+            bootstrap_mean(extra, later.records, settings.resamples, settings.seed, weights=later.weights)[1]
+            <= 0.0
+        )
+
+    return min((w for w in margins if w == best or as_good(w)), key=lambda w: (abs(w - 0.5), w))
+
+
+def _level(margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], weights: Floats) -> Floats:
+    """Shift margins so that as many are expected to be won as were."""
+    share = float(np.average(won, weights=weights))
+    reach = float(np.average(timed, weights=weights))
+    if not 0.0 < share < reach * (1.0 - _SURE):
+        return margin
+
+    def surplus(offset: float) -> float:
+        return float(np.average(expit(margin + offset) * timed, weights=weights)) - share
+
+    shifted: Floats = margin + float(brentq(surplus, -50.0, 50.0))
+    return shifted
+
+
+def base_of(sample: Sample, edges: tuple[float, ...], half_life_days: float | None) -> Marginal:
+    """Count the base rate of a sample."""
+    periods = person_periods(sample.labels, edges)
+    weights = period_weights(sample.labels, periods, edges, half_life_days, sample.weights)
+    return count(periods, edges, weights)
+
+
+def faded_weights(sample: Sample, half_life_days: float | None) -> Floats:
+    """Weigh snapshots by themselves and by how long ago they were taken."""
+    if half_life_days is None:
+        return sample.weights
+    faded: Floats = sample.weights * np.power(0.5, sample.labels.observed / half_life_days)
+    return faded
 
 
 def mixed_margin(ever: Floats, linear: Floats | None, weight: float) -> Floats:
@@ -229,7 +264,8 @@ def _fit(
         edges,
         choice,
         categorical=earlier.categorical,
-        later=(later.x, later.labels),
+        weights=earlier.weights,
+        later=(later.x, later.labels, later.weights),
     )
     return choice, fitted
 
@@ -241,15 +277,17 @@ def _mixtures(
     marginal: Marginal,
     settings: TrainSettings,
     horizon: float | None,
+    half_life_days: float | None,
 ) -> dict[float, Floats]:
     """Give the later snapshots' margins, by weight of the linear part."""
     earlier = window.earlier
     timing = fitted.model.predict(earlier.x, threads=settings.hazard.threads)
     target = complete_labels(earlier.labels, timing, won_within(timing, horizon, marginal.settled), horizon)
-    part = fit_linear(earlier.x, target, earlier.matrix.spec, settings.linear_strength)
+    weights = faded_weights(earlier, half_life_days)
+    part = fit_linear(earlier.x, target, earlier.matrix.spec, settings.linear_strength, weights)
     linear = None if part is None else part.margin(window.later.x)
-    weights = settings.linear_weights if linear is not None else (0.0,)
-    return {weight: mixed_margin(ever, linear, weight) for weight in weights}
+    shares = settings.linear_weights if linear is not None else (0.0,)
+    return {share: mixed_margin(ever, linear, share) for share in shares}
 
 
 def _share_by(timing: Timing, days: Floats, horizon: float | None) -> Floats:
@@ -267,38 +305,54 @@ def _repeat(timing: Timing, rows: int) -> Timing:
 
 
 def _calibrate(
-    margin: Floats,
-    timed: Floats,
-    won: npt.NDArray[np.bool_],
-    records: npt.NDArray[np.int64],
-    settings: TrainSettings,
+    margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], later: Sample, settings: TrainSettings
 ) -> Calibrator:
-    """Fit a monotone map on half of the records; keep one only where it helps the other half for certain."""
+    """Fit a slope on half of the records; keep one only where it helps the other half for certain.
+
+    Only the slope: how sure a model may be carries over to the next one. How often records are won changes
+    with time, and the final model, which has seen the window, knows that better than a map made before it.
+    """
+    records = later.records
     half = records % 2 == 0
-    fitted = _platt(margin[half], timed[half], won[half])
-    if fitted is None:
+    fitted = _slope(margin, timed, won, later.weights, half)
+    if fitted is None or half.all():
         return Calibrator()
     plain = log_losses(won, expit(margin) * timed)
     mapped = log_losses(won, fitted.probability(margin) * timed)
-    other = np.flatnonzero(~half)
-    if len(other) == 0:
-        return Calibrator()
-    gain = bootstrap_mean((plain - mapped)[other], records[other], settings.resamples, settings.seed)
-    return (_platt(margin, timed, won) or Calibrator()) if gain[1] > 0 else Calibrator()
+    gain = bootstrap_mean(
+        (plain - mapped)[~half],
+        records[~half],
+        settings.resamples,
+        settings.seed,
+        weights=later.weights[~half],
+    )
+    whole = np.ones(len(won), bool)
+    return (_slope(margin, timed, won, later.weights, whole) or Calibrator()) if gain[1] > 0 else Calibrator()
 
 
-def _platt(margin: Floats, timed: Floats, won: npt.NDArray[np.bool_]) -> Calibrator | None:
-    if won.sum() < _FEWEST_CLOSED or (~won).sum() < _FEWEST_CLOSED:
+def _slope(
+    margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], weights: Floats, rows: npt.NDArray[np.bool_]
+) -> Calibrator | None:
+    if won[rows].sum() < _FEWEST_CLOSED or (~won[rows]).sum() < _FEWEST_CLOSED:
         return None
 
-    def loss(parameters: Floats) -> float:
-        p = expit(np.exp(parameters[0]) * margin + parameters[1]) * timed
+    def loss(log_slope: float) -> float:
+        p = level_slope(float(np.exp(log_slope)), margin, weights).probability(margin)
         # A slope far from one needs evidence: the penalty is that of ten records.
-        return float(log_losses(won, p).sum() + 10.0 * parameters[0] ** 2)
+        return float((weights * log_losses(won, p * timed))[rows].sum() + 10.0 * log_slope**2)
 
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead")
-    slope, offset = float(np.exp(best.x[0])), float(best.x[1])
-    return Calibrator("platt", slope=slope, offset=offset) if np.isfinite([slope, offset]).all() else None
+    best = minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded")
+    return level_slope(float(np.exp(best.x)), margin, weights)
+
+
+def level_slope(slope: float, margin: Floats, weights: Floats) -> Calibrator:
+    """Give the map of this slope that leaves the mean probability as it was."""
+    mean = float(np.average(expit(margin), weights=weights))
+
+    def surplus(offset: float) -> float:
+        return float(np.average(expit(slope * margin + offset), weights=weights)) - mean
+
+    return Calibrator("platt", slope=slope, offset=float(brentq(surplus, -50.0, 50.0)))
 
 
 def _skill_at_closing(
@@ -318,14 +372,18 @@ def _skill_at_closing(
     lost_then = np.diff(timing.lost, axis=1)[rows, interval]
     ratio = np.clip(won_then / np.maximum(won_then + lost_then, 1e-12), _SURE, 1.0 - _SURE)
     moved = logit(np.clip(shown, _SURE, 1 - _SURE)) - logit(np.clip(ever, _SURE, 1 - _SURE))
-    model = expit(logit(ratio) + moved[rows])
-    won = later.labels.events[rows] == WON
-    gains = log_losses(won, marginal.won_ratio[interval]) - log_losses(won, model)
-    return _skill(gains, later.records[rows], settings, "won rather than lost, for deals that closed")
+    closed = later.take(rows)
+    won, sure = closed.labels.events == WON, np.ones(len(rows))
+    model = expit(_level(logit(ratio) + moved[rows], sure, won, closed.weights))
+    base = expit(_level(logit(marginal.won_ratio[interval]), sure, won, closed.weights))
+    gains = log_losses(won, base) - log_losses(won, model)
+    return _skill(gains, closed, settings, "won rather than lost, for deals that closed")
 
 
-def _skill(gains: Floats, records: npt.NDArray[np.int64], settings: TrainSettings, question: str) -> Skill:
+def _skill(gains: Floats, rows: Sample, settings: TrainSettings, question: str) -> Skill:
     if len(gains) == 0:
         return Skill(False, float("nan"), float("nan"), float("nan"), 0, question)
-    gain, low, high = bootstrap_mean(gains, records, settings.resamples, settings.seed)
+    gain, low, high = bootstrap_mean(
+        gains, rows.records, settings.resamples, settings.seed, weights=rows.weights
+    )
     return Skill(low > 0, gain, low, high, len(gains), question)

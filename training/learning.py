@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.history import History
-from features import FeatureSpec, learn_spec
+from features import learn_spec
 from serving.outcome_model import OutcomeModel
 from training.amounts import fit_amount
 from training.distill import Distilled, distill
 from training.hazard import choose_edges, fit_hazard
 from training.labels import LOST, OPEN, WON, Outcomes, outcomes
-from training.later import Verdict, Window, base_of, judge, open_window
+from training.later import Verdict, Window, base_of, faded_weights, judge, level_slope, open_window
 from training.linear import complete_labels, fit_linear
-from training.marginal import won_within
+from training.marginal import Marginal, won_within
 from training.report import describe_model
 from training.samples import Sample, draw_snapshots, hold_out, make_sample, untimed_sample
 from training.settings import HazardSettings, TrainSettings
@@ -90,15 +90,17 @@ def learn(
         window = _by_order(sample)
     else:
         say(f"{entity}s: looking at past moments")
-        sample = make_sample(history, found, _snapshots(history, entity, until, settings), spec, until)
+        snapshots = draw_snapshots(history, entity, until, settings)
+        sample = make_sample(history, found, snapshots, spec, until, settings)
         window = open_window(history, found, entity, until, settings, excluded)
+    sample = sample.with_features(sample.varying())
     verdict = None
     if window is not None:
         say(f"{entity}s: learning before a later window of {len(window.later):,} moments, and judging on it")
         both = facts["won"] > 0 and facts["lost"] > 0
         verdict = judge(window, settings, horizon, both_ends=both, entity=entity)
     say(f"{entity}s: learning from all {len(sample):,} moments")
-    model, copy = _fit(sample, spec, horizon, verdict, settings, history.deals)
+    model, copy = _fit(sample, horizon, verdict, settings, history.deals, facts)
     section = describe_model(
         model, facts, found.definition, settings, sample=sample, verdict=verdict, copy=copy
     )
@@ -120,17 +122,6 @@ def _shrunk(facts: dict[str, Any]) -> float:
     return float((facts["won"] + 1.0) / (facts["records"] + 4.0))
 
 
-def _snapshots(history: History, entity: str, until: pd.Timestamp, settings: TrainSettings) -> pd.DataFrame:
-    return draw_snapshots(
-        history,
-        entity,
-        until,
-        every_days=settings.every_days,
-        at_most=settings.snapshots,
-        seed=settings.seed,
-    )
-
-
 def _by_order(sample: Sample) -> Window | None:
     cut = int(0.7 * len(sample))
     if cut == 0 or cut == len(sample):
@@ -141,16 +132,19 @@ def _by_order(sample: Sample) -> Window | None:
 
 def _fit(
     sample: Sample,
-    spec: FeatureSpec,
     horizon: float | None,
     verdict: Verdict | None,
     settings: TrainSettings,
     deals: pd.DataFrame,
+    facts: dict[str, Any],
 ) -> tuple[OutcomeModel, Distilled | None]:
+    spec = sample.matrix.spec
     choice: HazardSettings = settings.hazard if verdict is None else verdict.settings
     edges = choose_edges(sample.labels, choice)
-    marginal = base_of(sample.labels, edges, choice.half_life_days)
-    hazard = fit_hazard(sample.x, sample.labels, edges, choice, categorical=sample.categorical).model
+    marginal = base_of(sample, edges, choice.half_life_days)
+    hazard = fit_hazard(
+        sample.x, sample.labels, edges, choice, categorical=sample.categorical, weights=sample.weights
+    ).model
     amount = fit_amount(sample, deals) if spec.entity == "deal" else None
     signal = verdict is not None and verdict.skill.proven
     if verdict is None or not signal:
@@ -160,7 +154,7 @@ def _fit(
             horizon,
             hazard=hazard,
             signal=False,
-            base_rate=marginal.probability(horizon),
+            base_rate=_base_rate(sample.matrix.spec.entity, facts, marginal, horizon),
             amount=amount,
         )
         return model, None
@@ -174,7 +168,8 @@ def _fit(
     linear = None
     if weight > 0:
         target = complete_labels(learn_from.labels, timing, soft, horizon)
-        linear = fit_linear(learn_from.x, target, spec, settings.linear_strength)
+        weights = faded_weights(learn_from, choice.half_life_days)
+        linear = fit_linear(learn_from.x, target, spec, settings.linear_strength, weights)
     model = OutcomeModel(
         spec.entity,
         spec,
@@ -182,12 +177,21 @@ def _fit(
         booster=copy.booster,
         linear=linear,
         weights=(weight, 1.0 - weight) if linear is not None else (0.0, 1.0),
-        calibrator=verdict.calibrator,
         hazard=hazard,
         base_rate=marginal.probability(horizon),
         amount=amount,
     )
-    return model, copy
+    if verdict.calibrator.kind == "identity":
+        return model, copy
+    slope = level_slope(verdict.calibrator.slope, model.margin(learn_from.x), learn_from.weights)
+    return replace(model, calibrator=slope), copy
+
+
+def _base_rate(entity: str, facts: dict[str, Any], marginal: Marginal, horizon: float | None) -> float:
+    """Give what everybody gets where no skill was found: for deals, the share won of those that closed."""
+    if entity == "deal" and facts["lost"] > 0:
+        return float(facts["won"] / (facts["won"] + facts["lost"]))
+    return marginal.probability(horizon)
 
 
 def _some(n: int, seed: int) -> npt.NDArray[np.intp]:

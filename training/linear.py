@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float64]
 
 #: A term present in fewer rows than this says nothing that holds.
 _FEWEST_ROWS = 10
+#: Quantiles at which a number's effect may step, so that the sum can follow a curve.
+_STEPS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def complete_labels(labels: Labels, timing: Timing, ever: Floats, horizon: float | None) -> Floats:
@@ -59,12 +61,16 @@ def _terms(x: Floats, spec: FeatureSpec) -> list[Term]:
                     terms.append(Term(column, "level", 0.0, level=float(level)))
         elif (~missing).sum() >= _FEWEST_ROWS:
             terms.append(Term(column, "log1p", 0.0))
+            bounds = np.unique(np.quantile(values[~missing], _STEPS))
+            terms += [Term(column, "at_least", 0.0, level=float(bound)) for bound in bounds]
         if missing.sum() >= _FEWEST_ROWS:
             terms.append(Term(column, "missing", 0.0))
     return terms
 
 
-def fit_linear(x: Floats, target: Floats, spec: FeatureSpec, strength: float) -> LinearPart | None:
+def fit_linear(
+    x: Floats, target: Floats, spec: FeatureSpec, strength: float, weights: Floats
+) -> LinearPart | None:
     """Fit the linear part to soft labels.
 
     Parameters
@@ -75,6 +81,8 @@ def fit_linear(x: Floats, target: Floats, spec: FeatureSpec, strength: float) ->
     spec : FeatureSpec
     strength : float
         Inverse of the L2 penalty.
+    weights : ndarray of shape (n,)
+        How much each row counts.
 
     Returns
     -------
@@ -90,7 +98,7 @@ def fit_linear(x: Floats, target: Floats, spec: FeatureSpec, strength: float) ->
     if len(varied) == 0:
         return None
     z = (raw[:, varied] - mean[varied]) / scale[varied]
-    weight = np.concatenate([target, 1.0 - target])
+    weight = np.concatenate([weights * target, weights * (1.0 - target)])
     outcome = np.concatenate([np.ones(len(z)), np.zeros(len(z))])
     model = LogisticRegression(C=strength, max_iter=1000)
     model.fit(np.vstack([z, z]), outcome, sample_weight=weight)

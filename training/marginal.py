@@ -66,6 +66,7 @@ def count(periods: PersonPeriods, edges: tuple[float, ...], weights: Floats) -> 
     timing = Timing(np.array(edges), incidence_won[None, :], incidence_lost[None, :])
     overall = won.sum() / max((won + lost).sum(), 1e-9)
     ratio = (won + _PRIOR_CLOSINGS * overall) / (won + lost + _PRIOR_CLOSINGS)
+    ratio = np.clip(ratio, 1e-6, 1.0 - 1e-6)
     n_lost = float((periods.outcome == LOST).sum())
     n_closed = float((periods.outcome > 0).sum())
     return Marginal(timing, ratio, min(1.0, n_lost / max(5.0, 0.05 * n_closed)))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 #: Probabilities are kept this far from 0 and 1, so that one surprise does not decide a log loss.
 _EDGE = 1e-4
 
 
-def auc(happened: npt.NDArray[np.bool_], probability: Floats) -> float:
+def auc(happened: Bools, probability: Floats, weights: Floats | None = None) -> float:
     """Give the chance that one that happened was given more than one that did not; NaN with one class.
 
     Examples
@@ -23,59 +21,79 @@ def auc(happened: npt.NDArray[np.bool_], probability: Floats) -> float:
     >>> auc(np.array([False, True, True]), np.array([0.1, 0.5, 0.1]))
     0.75
     """
-    n_yes = int(happened.sum())
-    n_no = len(happened) - n_yes
-    if n_yes == 0 or n_no == 0:
+    own = np.ones(len(happened)) if weights is None else weights
+    _, place = np.unique(probability, return_inverse=True)
+    yes = np.bincount(place, own * happened)
+    no = np.bincount(place, own * ~happened, minlength=len(yes))
+    total = yes.sum() * no.sum()
+    if total <= 0:
         return float("nan")
-    ranks = rankdata(probability)
-    return float((ranks[happened].sum() - n_yes * (n_yes + 1) / 2) / (n_yes * n_no))
+    below = np.cumsum(no) - no
+    return float((yes * (below + no / 2)).sum() / total)
 
 
-def log_losses(happened: npt.NDArray[np.bool_], probability: Floats) -> Floats:
+def log_losses(happened: Bools, probability: Floats) -> Floats:
     """Give each row's log loss, in nats."""
     p = np.clip(probability, _EDGE, 1.0 - _EDGE)
     losses: Floats = -np.where(happened, np.log(p), np.log1p(-p))
     return losses
 
 
-def brier(happened: npt.NDArray[np.bool_], probability: Floats) -> float:
+def brier(happened: Bools, probability: Floats, weights: Floats | None = None) -> float:
     """Give the mean squared difference between probability and outcome."""
-    return float(np.mean((probability - happened) ** 2))
+    return float(np.average((probability - happened) ** 2, weights=weights))
 
 
 def calibration_bins(
-    happened: npt.NDArray[np.bool_], probability: Floats, bins: int = 10
+    happened: Bools, probability: Floats, weights: Floats | None = None, bins: int = 10
 ) -> list[dict[str, float]]:
-    """Give mean probability, share that happened and count in bins of equal count."""
+    """Give mean probability, share that happened and count in bins of equal weight."""
+    own = np.ones(len(happened)) if weights is None else weights
     order = np.argsort(probability, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
+    mass = np.cumsum(own[order]) - own[order] / 2
+    place = np.minimum((mass / max(own.sum(), 1e-300) * bins).astype(int), bins - 1)
+    parts = [order[place == number] for number in range(bins)]
     return [
         {
-            "predicted": float(probability[part].mean()),
-            "happened": float(happened[part].mean()),
+            "predicted": float(np.average(probability[part], weights=own[part])),
+            "happened": float(np.average(happened[part], weights=own[part])),
             "n": len(part),
+            "share": float(own[part].sum() / own.sum()),
         }
         for part in parts
+        if len(part)
     ]
 
 
-def calibration_error(happened: npt.NDArray[np.bool_], probability: Floats, bins: int = 10) -> float:
-    """Give the expected calibration error over bins of equal count."""
-    found = calibration_bins(happened, probability, bins)
-    total = sum(row["n"] for row in found)
-    return float(sum(abs(row["predicted"] - row["happened"]) * row["n"] for row in found) / max(total, 1))
+def calibration_error(
+    happened: Bools, probability: Floats, weights: Floats | None = None, bins: int = 10
+) -> float:
+    """Give the expected calibration error over bins of equal weight."""
+    found = calibration_bins(happened, probability, weights, bins)
+    return float(sum(abs(row["predicted"] - row["happened"]) * row["share"] for row in found))
 
 
-def lift(happened: npt.NDArray[np.bool_], probability: Floats, share: float = 0.1) -> dict[str, float]:
+def lift(
+    happened: Bools, probability: Floats, weights: Floats | None = None, share: float = 0.1
+) -> dict[str, float]:
     """Give how much more often the best-scored share happened than all did, and what part of all it holds."""
-    top = np.argsort(-probability, kind="stable")[: max(1, round(share * len(probability)))]
-    rate, everywhere = float(happened[top].mean()), float(happened.mean())
-    gain = float(happened[top].sum() / max(happened.sum(), 1))
-    return {"lift": rate / everywhere if everywhere > 0 else float("nan"), "gain": gain, "n": len(top)}
+    own = np.ones(len(happened)) if weights is None else weights
+    order = np.argsort(-probability, kind="stable")
+    inside = np.cumsum(own[order]) <= share * own.sum()
+    top = order[inside] if inside.any() else order[:1]
+    rate, everywhere = np.average(happened[top], weights=own[top]), np.average(happened, weights=own)
+    gain = float((own * happened)[top].sum() / max((own * happened).sum(), 1e-300))
+    return {"lift": float(rate / everywhere) if everywhere > 0 else float("nan"), "gain": gain, "n": len(top)}
 
 
 def bootstrap_mean(
-    values: Floats, records: Ints, resamples: int, seed: int, level: float = 0.9
+    values: Floats,
+    records: Ints,
+    resamples: int,
+    seed: int,
+    *,
+    weights: Floats | None = None,
+    level: float = 0.9,
 ) -> tuple[float, float, float]:
     """Give a mean and its bootstrap interval, drawing whole records.
 
@@ -85,6 +103,7 @@ def bootstrap_mean(
     records : ndarray of int, shape (n,)
         A number from 0 for each row's record.
     resamples, seed : int
+    weights : ndarray of shape (n,), optional
     level : float
         Share of the resamples between the two ends.
 
@@ -92,24 +111,24 @@ def bootstrap_mean(
     -------
     mean, low, high : float
     """
-    totals = np.bincount(records, values)
-    counts = np.bincount(records)
+    own = np.ones(len(values)) if weights is None else weights
+    totals = np.bincount(records, own * values)
+    counts = np.bincount(records, own)
     present = counts > 0
     totals, counts = totals[present], counts[present]
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
     means = (draws @ totals) / (draws @ counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(values.mean()), float(low), float(high)
+    return float(np.average(values, weights=own)), float(low), float(high)
 
 
-def measures(happened: npt.NDArray[np.bool_], probability: Floats) -> dict[str, float]:
+def measures(happened: Bools, probability: Floats, weights: Floats | None = None) -> dict[str, float]:
     """Give the measures of a table row: AUC, log loss, Brier score, calibration error, lift at 10%."""
-    table: dict[str, Callable[[], float]] = {
-        "auc": lambda: auc(happened, probability),
-        "log_loss": lambda: float(log_losses(happened, probability).mean()),
-        "brier": lambda: brier(happened, probability),
-        "ece": lambda: calibration_error(happened, probability),
-        "lift_10": lambda: lift(happened, probability)["lift"],
+    return {
+        "auc": auc(happened, probability, weights),
+        "log_loss": float(np.average(log_losses(happened, probability), weights=weights)),
+        "brier": brier(happened, probability, weights),
+        "ece": calibration_error(happened, probability, weights),
+        "lift_10": lift(happened, probability, weights)["lift"],
     }
-    return {name: measure() for name, measure in table.items()}

@@ -99,12 +99,15 @@ def _window(verdict: Verdict, settings: TrainSettings) -> dict[str, Any]:
     window = verdict.window
     table = {"vigie": verdict.probability, "base rate": verdict.base, **baselines(window, settings)}
     vigie = log_losses(verdict.won, verdict.probability)
+    weights = window.later.weights
     rows: dict[str, Any] = {}
     for name, probability in table.items():
-        rows[name] = measures(verdict.won, probability)
+        rows[name] = measures(verdict.won, probability, weights)
         if name != "vigie":
             gain = log_losses(verdict.won, probability) - vigie
-            mean, low, high = bootstrap_mean(gain, window.later.records, settings.resamples, settings.seed)
+            mean, low, high = bootstrap_mean(
+                gain, window.later.records, settings.resamples, settings.seed, weights=weights
+            )
             rows[name] |= {"gain": mean, "gain_low": low, "gain_high": high}
     return {
         "opened": None if window.opened is None else window.opened.isoformat(),
@@ -113,8 +116,8 @@ def _window(verdict: Verdict, settings: TrainSettings) -> dict[str, Any]:
         "n_later": len(window.later),
         "n_won": int(verdict.won.sum()),
         "measures": rows,
-        "calibration": calibration_bins(verdict.won, verdict.probability),
-        "lift": lift(verdict.won, verdict.probability),
+        "calibration": calibration_bins(verdict.won, verdict.probability, weights),
+        "lift": lift(verdict.won, verdict.probability, weights),
     }
 
 

@@ -11,8 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.history import History
+from crm.known import closing_time
 from features import FeatureMatrix, FeatureSpec, build_features, weekly_snapshots
 from training.labels import Labels, Outcomes, label
+from training.settings import TrainSettings
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -28,11 +30,14 @@ class Sample:
         ``record_id`` and ``as_of``.
     matrix : FeatureMatrix
     labels : Labels
+    weights : ndarray of float64, shape (n,)
+        How much each row counts; known at its snapshot.
     """
 
     snapshots: pd.DataFrame
     matrix: FeatureMatrix
     labels: Labels
+    weights: Floats
 
     def __len__(self) -> int:
         return len(self.snapshots)
@@ -55,39 +60,89 @@ class Sample:
     def take(self, rows: npt.NDArray[np.intp]) -> Sample:
         """Give some of the rows."""
         matrix = FeatureMatrix(self.x[rows], self.matrix.known[rows], self.matrix.spec)
-        return Sample(self.snapshots.iloc[rows].reset_index(drop=True), matrix, self.labels.take(rows))
+        snapshots = self.snapshots.iloc[rows].reset_index(drop=True)
+        return Sample(snapshots, matrix, self.labels.take(rows), self.weights[rows])
+
+    def varying(self) -> FeatureSpec:
+        """Give the spec without the features that never vary here."""
+        low, high = np.fmin.reduce(self.x, axis=0), np.fmax.reduce(self.x, axis=0)
+        missing = np.isnan(self.x).mean(axis=0)
+        varies = (high > low) | ((missing > 0) & (missing < 1))
+        return self.matrix.spec.keep([n for n, kept in zip(self.matrix.names, varies, strict=True) if kept])
+
+    def with_features(self, spec: FeatureSpec) -> Sample:
+        """Give the same rows with only these features."""
+        columns = [self.matrix.names.index(name) for name in spec.names]
+        matrix = FeatureMatrix(np.ascontiguousarray(self.x[:, columns]), self.matrix.known, spec)
+        return Sample(self.snapshots, matrix, self.labels, self.weights)
 
 
 def draw_snapshots(
     history: History,
     entity: str,
     until: pd.Timestamp,
+    settings: TrainSettings,
     *,
-    every_days: float,
-    at_most: int,
-    seed: int,
     start: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
     """Give regular snapshots of the records open at them, aligned to ``until``, at most so many.
 
+    Leads are also looked at when they are a day old, which is when a rep first asks about them.
+
     Returns
     -------
     DataFrame
-        ``record_id`` and ``as_of``; a random choice where there would be more.
+        ``record_id`` and ``as_of``, strictly before ``until`` and not before ``start``; a random choice where
+        there would be more than the settings allow.
     """
-    snapshots = weekly_snapshots(history, entity, until, every=timedelta(days=every_days), start=start)
-    if len(snapshots) > at_most:
-        chosen = np.random.default_rng(seed).choice(len(snapshots), at_most, replace=False)
+    every = timedelta(days=settings.every_days)
+    snapshots = weekly_snapshots(history, entity, until - every, every=every, start=start)
+    if entity == "lead":
+        snapshots = pd.concat([snapshots, _entries(history, until, start)], ignore_index=True)
+        snapshots = snapshots.drop_duplicates(ignore_index=True)
+    if len(snapshots) > settings.snapshots:
+        chosen = np.random.default_rng(settings.seed).choice(
+            len(snapshots), settings.snapshots, replace=False
+        )
         snapshots = snapshots.iloc[np.sort(chosen)].reset_index(drop=True)
     return snapshots
 
 
+def _entries(history: History, until: pd.Timestamp, start: pd.Timestamp | None) -> pd.DataFrame:
+    """Give each lead when it has been known for a day, if it is still open then."""
+    leads = history.leads
+    as_of = (leads["recorded_at"] + pd.Timedelta(days=1)).astype("datetime64[us, UTC]")
+    ended = closing_time(leads)
+    is_open = leads["outcome"].isna() | (ended >= as_of)
+    seen = is_open & (leads["gone_at"].isna() | (leads["gone_at"] >= as_of)) & (as_of < until)
+    if start is not None:
+        seen &= as_of >= start
+    return pd.DataFrame({"record_id": leads["lead_id"][seen], "as_of": as_of[seen]})
+
+
 def make_sample(
-    history: History, found: Outcomes, snapshots: pd.DataFrame, spec: FeatureSpec, until: pd.Timestamp
+    history: History,
+    found: Outcomes,
+    snapshots: pd.DataFrame,
+    spec: FeatureSpec,
+    until: pd.Timestamp,
+    settings: TrainSettings,
 ) -> Sample:
-    """Build the features of snapshots and label them with what was observed by ``until``."""
+    """Build the features of snapshots, label them with what was observed by ``until``, and weigh them.
+
+    A deal counts alike at every moment. A lead counts less each time it is looked at again: most grow old
+    without a sign, and what matters is to tell the new ones apart. The weight depends on the lead's age
+    alone, never on how long it will stay open.
+    """
     matrix = build_features(history, snapshots, spec)
-    return Sample(snapshots, matrix, label(found, snapshots["record_id"], snapshots["as_of"], until))
+    labels = label(found, snapshots["record_id"], snapshots["as_of"], until)
+    weights = np.ones(len(snapshots))
+    if spec.entity == "lead":
+        known = history.leads.set_index("lead_id")["recorded_at"].reindex(snapshots["record_id"])
+        known_at = pd.DatetimeIndex(known).as_unit("us").asi8
+        age = (pd.DatetimeIndex(snapshots["as_of"]).as_unit("us").asi8 - known_at) / 86_400e6
+        weights = 1.0 / (1.0 + np.floor(age / settings.every_days)) ** settings.lead_decay
+    return Sample(snapshots, matrix, labels, weights)
 
 
 def untimed_sample(history: History, found: Outcomes, spec: FeatureSpec, until: pd.Timestamp) -> Sample:
@@ -105,7 +160,8 @@ def untimed_sample(history: History, found: Outcomes, spec: FeatureSpec, until: 
     ).astype({"record_id": "str", "as_of": "datetime64[us, UTC]"})
     matrix = build_features(history, snapshots, spec)
     half = np.full(len(rows), 0.5)
-    return Sample(snapshots, matrix, Labels(half, found.events[rows], np.ones(len(rows))))
+    labels = Labels(half, found.events[rows], np.ones(len(rows)))
+    return Sample(snapshots, matrix, labels, np.ones(len(rows)))
 
 
 def hold_out(records: Sequence[int] | npt.NDArray[np.int64], share: float, seed: int) -> Bools:

@@ -147,6 +147,8 @@ class TrainSettings:
         Distance between two snapshots of an open record.
     horizon_days : float
         A lead's propensity is that of a purchase within so many days.
+    lead_decay : float
+        A lead's k-th look counts 1 / k to this power.
     snapshots : int
         At most; more are sampled.
     min_won, min_closed : int
@@ -169,7 +171,8 @@ class TrainSettings:
 
     every_days: float = 7.0
     horizon_days: float = 90.0
-    snapshots: int = 60_000
+    lead_decay: float = 2.0
+    snapshots: int = 40_000
     min_won: int = 10
     min_closed: int = 20
     validation_share: float = 0.25

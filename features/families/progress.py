@@ -169,8 +169,8 @@ ENTRIES = (
            "Amount lowered", "Baisses du montant", _CHANGES),
     _entry("amount_ratio", "amount", amount_ratio, _AMOUNTS, "ratio", "",
            "Amount against the first amount", "Montant rapporté au premier montant", _TRACKED),
-    _entry("days_to_month_end", "calendar", days_to_month_end, once(), "days", "days",
+    _entry("days_to_month_end", "calendar", days_to_month_end, once("months"), "days", "days",
            "Time to the end of the month", "Temps jusqu’à la fin du mois", _CALENDAR),
-    _entry("days_to_quarter_end", "calendar", days_to_quarter_end, once(), "days", "days",
+    _entry("days_to_quarter_end", "calendar", days_to_quarter_end, once("quarters"), "days", "days",
            "Time to the end of the quarter", "Temps jusqu’à la fin du trimestre", _CALENDAR),
 )  # fmt: skip

@@ -95,7 +95,8 @@ class _Maker:
         }
 
     def record(self, entity: str, number: int, name: str) -> dict[str, Any]:
-        created = self.moment(0, 90)
+        # One record is old, so that the history is long enough for the calendar's features.
+        created = self.moment(0, 90) - (750 * DAY if number == 0 else 0)
         stages = ["new", "qualified", "proposal", "negotiation"]
         reached = stages[: int(self.rng.integers(1, 5))]
         if self.maybe(0.3):

@@ -49,7 +49,7 @@ def test_weekly_snapshots_are_the_records_open_each_week(
     history = random_history(4, 40)
     want = {
         (record, UNTIL - pd.Timedelta(days=7 * back))
-        for back in range(20)
+        for back in range(140)
         if start is None or UNTIL - pd.Timedelta(days=7 * back) >= start
         for record in open_at(history, "deal", UNTIL - pd.Timedelta(days=7 * back)).tolist()
     }
