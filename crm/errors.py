@@ -6,7 +6,8 @@
     │   └── ExportError       the export that the mapping reads
     ├── StoreError            the history store: missing, older, newer, locked, full
     ├── NotEnoughData         a question the history cannot answer yet
-    └── BundleError           a model bundle that cannot be loaded: cut, newer, altered
+    ├── BundleError           a model bundle that cannot be loaded: cut, newer, altered
+    └── TrackingError         the MLflow store: cannot be reached, or lacks what was asked of it
 
 A message names the file or record, the column, the value and the remedy.
 """
@@ -42,6 +43,10 @@ class NotEnoughData(VigieError):
 
 class BundleError(VigieError):
     """A model bundle that cannot be loaded."""
+
+
+class TrackingError(VigieError):
+    """An MLflow store that cannot be reached, or does not hold what was asked of it."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from serving.reading import Entity, read_batch
 
 #: Where each kind of record has its probability in an answer.
 _PROBABILITY: dict[Entity, str] = {"lead": "propensity", "deal": "win_probability"}
+_KINDS: dict[str, Entity] = {"lead": "lead", "deal": "deal"}
 
 
 class RegisteredBundle:
@@ -62,14 +63,15 @@ class RegisteredBundle:
         return frame.astype({"probability": "float64"}).assign(model_version=self.bundle.version)
 
     def _score(self, entity: str, record: str, as_of: str) -> tuple[float, str, str]:
-        if entity != "lead" and entity != "deal":
+        kind = _KINDS.get(entity)
+        if kind is None:
             return float("nan"), "", f"entity = {entity!r}: must be lead or deal"
         try:
             moment = datetime.fromisoformat(as_of)
             body = json.dumps({"as_of": as_of, f"{entity}s": [json.loads(record)]}).encode()
             if moment.tzinfo is None:
                 return float("nan"), "", f"as_of = {as_of!r}: names no time zone; write for example +00:00"
-            answer = score_inline(self.bundle, read_batch(body, entity, moment))
+            answer = score_inline(self.bundle, read_batch(body, kind, moment))
         except ValueError as error:
             return float("nan"), "", f"cannot be read: {error}"
         except Refusal as refusal:
@@ -78,7 +80,7 @@ class RegisteredBundle:
             faults = answer["errors"][0]["faults"]
             return float("nan"), "", "; ".join(f"{fault['field']}: {fault['remedy']}" for fault in faults)
         score = answer["scores"][0]
-        return score[_PROBABILITY[entity]], json.dumps(score, default=_text, ensure_ascii=False), ""
+        return score[_PROBABILITY[kind]], json.dumps(score, default=_text, ensure_ascii=False), ""
 
 
 def _words(refusal: Refusal) -> str:

@@ -79,7 +79,7 @@ def locate(tracking_uri: str) -> Store:
         (path.parent / FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrackingError(
-            f"{path.parent}: cannot be written ({error.strerror or error}); choose another place for --tracking"
+            f"{path.parent}: cannot be written ({error.strerror or error}); name another with --tracking"
         ) from error
     return Store(f"sqlite:///{path}", path.parent / FOLDER)
 
