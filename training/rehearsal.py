@@ -51,17 +51,23 @@ def rehearse(
     found = {entity: outcomes(known, entity) for entity in entities}
     timed = [entity for entity in entities if not _mostly_untimed(found[entity])]
     since = _opening([found[entity] for entity in timed], until)
-    if since is not None:
+    if since is not None and not _learn_the_same(champion, challenger, since):
         say(f"too little closed since both were trained: rehearsing from {since:%Y-%m-%d}")
         old, new = (_then(known, bundle, since) for bundle in (champion, challenger))
-        if old is not None and new is not None and old.version != new.version:
+        if old is not None and new is not None:
             both = [entity for entity in timed if able(old, entity) and able(new, entity)]
             comparisons += compare(known, old, new, both, since, until, "rehearsed")
     for entity in entities:
-        if entity not in timed:
+        if entity not in timed and settings_of(champion) != settings_of(challenger):
             say(f"{entity}s have no times: rehearsing on the last of them by order")
             comparisons += _by_order(known, champion, challenger, entity, found[entity], until)
     return comparisons
+
+
+def _learn_the_same(champion: ModelBundle, challenger: ModelBundle, since: pd.Timestamp) -> bool:
+    """Say whether both would be trained again, and with the same settings."""
+    oldest = min(champion.trained_through, challenger.trained_through)
+    return oldest > since.to_pydatetime() and settings_of(champion) == settings_of(challenger)
 
 
 def _then(known: History, bundle: ModelBundle, since: pd.Timestamp) -> ModelBundle | None:
@@ -111,7 +117,7 @@ def _by_order(
         except NotEnoughData:
             return []
     old, new = bundles
-    if old.version == new.version or not (able(old, entity) and able(new, entity)):
+    if not (able(old, entity) and able(new, entity)):
         return []
     one, other = old.models[entity], new.models[entity]
     last = np.arange(len(rows) - len(later), len(rows))

@@ -169,6 +169,9 @@ def search(
         study.optimize(objective, n_trials=trials, timeout=60 * minutes, callbacks=[tell])
     finally:
         optuna.logging.set_verbosity(verbosity)
+    if not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
+        say("the time was over before the first trial: the settings stay as they are")
+        return Tuned(settings, False, 0.0, 0.0, 0.0, ())
     best = replace(settings, hazard=_with(settings.hazard, study.best_params))
     gain, low, high = _gain(tasks, best, settings)
     tried = tuple(Trial(dict(trial.params), trial.value) for trial in study.trials)
