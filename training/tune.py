@@ -7,7 +7,8 @@ looks better than it is, so it is taken only where it beats the given settings f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,18 +85,25 @@ class Tuned:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Task:
-    """One kind of record to judge trials on, and the losses of the given settings."""
+    """One kind of record to judge trials on, and the losses of what was judged already, the given first."""
 
     entity: str
     window: Window
     horizon: float | None
     both_ends: bool
-    given: Floats
+    judged: dict[HazardSettings, Floats]
+
+    @property
+    def given(self) -> Floats:
+        return next(iter(self.judged.values()))
 
     def losses(self, settings: TrainSettings) -> Floats:
-        return _losses(_judge(self.window, settings, self.horizon, self.both_ends, self.entity))
+        if settings.hazard not in self.judged:
+            verdict = _judge(self.window, settings, self.horizon, self.both_ends, self.entity)
+            self.judged[settings.hazard] = _losses(verdict)
+        return self.judged[settings.hazard]
 
 
 def tune(
@@ -144,10 +152,11 @@ def search(
     if not tasks:
         say("too little has closed to tune on: the settings stay as they are")
         return Tuned(settings, False, 0.0, 0.0, 0.0, ())
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=settings.seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
-    )
+    with _silence():
+        study = optuna.create_study(
+            sampler=optuna.samplers.TPESampler(seed=settings.seed),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=8),
+        )
     study.enqueue_trial(_given(settings.hazard))
 
     def objective(trial: optuna.Trial) -> float:
@@ -163,12 +172,8 @@ def search(
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         say(f"trial {trial.number + 1}: best so far {1 - study.best_value:+.2%} in log loss")
 
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with _silence():
         study.optimize(objective, n_trials=trials, timeout=60 * minutes, callbacks=[tell])
-    finally:
-        optuna.logging.set_verbosity(verbosity)
     if not study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
         say("the time was over before the first trial: the settings stay as they are")
         return Tuned(settings, False, 0.0, 0.0, 0.0, ())
@@ -181,6 +186,17 @@ def search(
         + ("taken" if improved else "not certain, the settings stay as they are")
     )
     return Tuned(best if improved else settings, improved, gain, low, high, tried)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Optuna from logging every trial: progress is told through ``say``."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def _given(hazard: HazardSettings) -> dict[str, float]:
@@ -222,7 +238,7 @@ def _tasks(history: History, until: pd.Timestamp, settings: TrainSettings, say: 
         horizon = settings.horizon_days if entity == "lead" and not untimed else None
         both_ends = len(np.unique(window.earlier.labels.events[window.earlier.labels.events != OPEN])) > 1
         given = _losses(_judge(window, settings, horizon, both_ends, entity))
-        tasks.append(_Task(entity, window, horizon, both_ends, given))
+        tasks.append(_Task(entity, window, horizon, both_ends, {settings.hazard: given}))
     return tasks
 
 

@@ -89,6 +89,12 @@ def test_without_a_certain_gain_the_settings_stay(history: History) -> None:
     assert "the settings stay as they are" in said[-1]
 
 
+def test_nothing_is_logged_beside_what_is_said(history: History, capfd: pytest.CaptureFixture[str]) -> None:
+    """Optuna's own messages do not come between the lines that the user is told."""
+    search(history, END, GIVEN, 5, trials=1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_too_little_history_is_left_alone(history: History) -> None:
     """Where no window can be opened before the reported one, tuning says so and changes nothing."""
     said: list[str] = []
