@@ -29,6 +29,8 @@ from training.labels import LOST, OPEN, WON
 SEED = 7
 #: Numbers are cut into so many levels for naive Bayes.
 _BINS = 5
+#: Share missing from which on SurvivalBoost gets a low number for it.
+_SELDOM = 0.95
 #: Closed snapshots that a stage needs for a timing of its own.
 _FEWEST = 20
 
@@ -238,11 +240,16 @@ def survival_boost(case: Case, days: Floats, options: Options) -> Answer:
     labels = case.learn.labels
     target = pd.DataFrame({"event": labels.events.astype(int), "duration": labels.durations})
     rows = (target["duration"] > 0).to_numpy()
+    left, right = case.learn.x[rows], case.judge.x
+    # It weighs rows down to nothing, and scikit-learn cannot bin a column that is missing in all others.
+    for column in np.flatnonzero(np.isnan(left).mean(axis=0) > _SELDOM).tolist():
+        lowest = np.nanmin(np.append(left[:, column], 0.0)) - 1.0
+        left, right = (_filled(side, column, lowest) for side in (left, right))
     model = SurvivalBoost(show_progressbar=False, random_state=SEED)
-    model.fit(case.learn.x[rows], target[rows])
+    model.fit(left, target[rows])
     ends = case.horizon_days or float(target["duration"].max())
     far = np.linspace(0.0, ends, 400)
-    found = np.asarray(model.predict_cumulative_incidence(case.judge.x, times=far))
+    found = np.asarray(model.predict_cumulative_incidence(right, times=far))
     won = found[:, WON]
     # A history that marks no loss has one kind of event only.
     lost = found[:, LOST] if found.shape[1] > LOST else np.zeros_like(won)
@@ -253,6 +260,12 @@ def survival_boost(case: Case, days: Floats, options: Options) -> Answer:
     probability = won[:, -1] / np.maximum(won[:, -1] + lost[:, -1], 1e-9)
     at_days = [np.array([np.interp(days, far, row) for row in part]) for part in (won, lost)]
     return Answer(probability, median, (at_days[0], at_days[1]))
+
+
+def _filled(x: Floats, column: int, value: float) -> Floats:
+    filled = x.copy()
+    filled[np.isnan(x[:, column]), column] = value
+    return filled
 
 
 #: Every peer by the name it is chosen and shown by.

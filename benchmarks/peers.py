@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,11 +122,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         if "vigie_gain" in row:
             gain = f"{row['vigie_gain']:+.4f} ({row['vigie_gain_low']:+.4f} … {row['vigie_gain_high']:+.4f})"
         lines.append(f"| {row['peer']} | {' | '.join(cells)} | {gain} |")
-    lines += [
-        f"| {row['peer']} | not installed: {row['missing']} |{' |' * len(names)}"
-        for row in rows
-        if "missing" in row
-    ]
+    lines += [f"| {row['peer']} | {row['missing']} |{' |' * len(names)}" for row in rows if "missing" in row]
     return "\n".join(lines)
 
 
@@ -140,7 +138,12 @@ def compare(cases: Sequence[Case], names: Sequence[str], options: Options) -> li
                 done = judged[-1].measures()
                 print(f"  {name} at {case.cutoff:%Y-%m-%d}: log loss {done['log_loss']:.4f}", flush=True)
         except NotInstalled as error:
-            rows.append({"peer": name, "missing": str(error)})
+            rows.append({"peer": name, "missing": f"not installed: {error}"})
+            continue
+        except Exception as error:
+            # Others' libraries fail in their own ways, and the figures of the rest must not be lost.
+            traceback.print_exc()
+            rows.append({"peer": name, "missing": f"failed: {type(error).__name__}", "failed": True})
             continue
         vigie = judged if name == "vigie" else vigie
         rows.append(summarise(name, judged, vigie))
@@ -183,6 +186,8 @@ def main() -> None:
         figures = {"set": asked.set, "cutoffs": asked.cutoffs, "threads": asked.threads}
         figures |= {"open_leads": asked.open_leads, "flaml_seconds": asked.flaml_seconds, "peers": rows}
         asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if any("failed" in row for row in rows):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
