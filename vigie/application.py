@@ -1,0 +1,68 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from vigie import demo_command, history_commands, model_commands, score_commands, serve_command
+from vigie.door import Door
+
+_HISTORY = "History"
+_MODELS = "Models"
+_SCORES = "Scores"
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vigie {version('vigie')}")
+        raise typer.Exit
+
+
+def _begin(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="VIGIE_DEBUG", help="Show the whole trace of an error.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Which leads to call, which deals will close, and why: scores that can be checked.
+
+    Begin with `vigie demo`, or with your CRM's export:
+
+    ```console
+    vigie import mapping.toml --data export/
+    vigie train
+    vigie score leads --as-of 2024-06-01 --out leads.csv
+    ```
+    """
+
+
+def make_app() -> typer.Typer:
+    """Give the command line, with every command."""
+    app = typer.Typer(
+        cls=Door,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_begin)
+    app.command("import", rich_help_panel=_HISTORY)(history_commands.import_)
+    app.command("doctor", rich_help_panel=_HISTORY)(history_commands.doctor)
+    app.command("upgrade", rich_help_panel=_HISTORY)(history_commands.upgrade)
+    app.command("simulate", rich_help_panel=_HISTORY)(history_commands.simulate)
+    app.command("train", rich_help_panel=_MODELS)(model_commands.train)
+    app.command("report", rich_help_panel=_MODELS)(model_commands.report)
+    app.command("promote", rich_help_panel=_MODELS)(model_commands.promote)
+    score = typer.Typer(no_args_is_help=True, help="Score leads or deals, into a CSV or Parquet file.")
+    score.command("leads")(score_commands.leads)
+    score.command("deals")(score_commands.deals)
+    app.add_typer(score, name="score", rich_help_panel=_SCORES)
+    app.command("serve", rich_help_panel=_SCORES)(serve_command.serve)
+    app.command("demo", rich_help_panel=_SCORES)(demo_command.demo)
+    return app
