@@ -20,13 +20,14 @@ from crm.history import History
 from crm.known import known_at
 from features import learn_spec
 from serving.calibration import Calibrator
-from serving.timing import Timing
+from serving.linear import LinearPart
+from serving.timing import HazardModel, Timing
 from training.hazard import FittedHazard, choose_edges, fit_hazard, period_weights, person_periods
 from training.labels import OPEN, WON, Outcomes, outcomes
 from training.linear import complete_labels, fit_linear
 from training.marginal import Marginal, count, won_within
 from training.metrics import bootstrap_mean, log_losses
-from training.samples import Sample, draw_snapshots, make_sample
+from training.samples import Sample, choose_rows, draw_snapshots, make_sample
 from training.settings import HazardSettings, TrainSettings
 
 Floats = npt.NDArray[np.float64]
@@ -135,7 +136,7 @@ def open_window(
     found_early = outcomes(early, entity)
     spec = learn_spec(early, entity, exclude=excluded)
     before = draw_snapshots(early, entity, opened, settings)
-    after = draw_snapshots(history, entity, until, settings, start=opened)
+    after = draw_snapshots(history, entity, until, settings, start=opened, at_most=settings.snapshots // 4)
     if len(before) == 0 or len(after) == 0 or not spec.names:
         return None
     earlier = make_sample(early, found_early, before, spec, opened, settings)
@@ -233,6 +234,21 @@ def base_of(sample: Sample, edges: tuple[float, ...], half_life_days: float | No
     return count(periods, edges, weights)
 
 
+def fit_completed(
+    sample: Sample,
+    hazard: HazardModel,
+    marginal: Marginal,
+    settings: TrainSettings,
+    horizon: float | None,
+    half_life_days: float | None,
+) -> LinearPart | None:
+    """Fit the linear part to what happened, and to the hazard's conditional chance where nothing has yet."""
+    timing = hazard.predict(sample.x, threads=settings.hazard.threads)
+    target = complete_labels(sample.labels, timing, won_within(timing, horizon, marginal.settled), horizon)
+    weights = faded_weights(sample, half_life_days)
+    return fit_linear(sample.x, target, sample.categorical, settings.linear_strength, weights)
+
+
 def faded_weights(sample: Sample, half_life_days: float | None) -> Floats:
     """Weigh snapshots by themselves and by how long ago they were taken."""
     if half_life_days is None:
@@ -280,11 +296,8 @@ def _mixtures(
     half_life_days: float | None,
 ) -> dict[float, Floats]:
     """Give the later snapshots' margins, by weight of the linear part."""
-    earlier = window.earlier
-    timing = fitted.model.predict(earlier.x, threads=settings.hazard.threads)
-    target = complete_labels(earlier.labels, timing, won_within(timing, horizon, marginal.settled), horizon)
-    weights = faded_weights(earlier, half_life_days)
-    part = fit_linear(earlier.x, target, earlier.matrix.spec, settings.linear_strength, weights)
+    rows = choose_rows(len(window.earlier), settings.linear_rows, settings.seed)
+    part = fit_completed(window.earlier.take(rows), fitted.model, marginal, settings, horizon, half_life_days)
     linear = None if part is None else part.margin(window.later.x)
     shares = settings.linear_weights if linear is not None else (0.0,)
     return {share: mixed_margin(ever, linear, share) for share in shares}

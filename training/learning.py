@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from crm.history import History
@@ -17,18 +16,16 @@ from training.amounts import fit_amount
 from training.distill import Distilled, distill
 from training.hazard import choose_edges, fit_hazard
 from training.labels import LOST, OPEN, WON, Outcomes, outcomes
-from training.later import Verdict, Window, base_of, faded_weights, judge, level_slope, open_window
-from training.linear import complete_labels, fit_linear
+from training.later import Verdict, Window, base_of, fit_completed, judge, level_slope, open_window
 from training.marginal import Marginal, won_within
 from training.report import describe_model
-from training.samples import Sample, draw_snapshots, hold_out, make_sample, untimed_sample
+from training.samples import Sample, choose_rows, draw_snapshots, hold_out, make_sample, untimed_sample
 from training.settings import HazardSettings, TrainSettings
 
-Floats = npt.NDArray[np.float64]
 Say = Callable[[str], None]
 
 #: Rows that the booster learns the hazard from; their labels have no noise, so more add little.
-_DISTILL_ROWS = 30_000
+_DISTILL_ROWS = 20_000
 _HELD_OUT = 0.15
 
 
@@ -158,18 +155,16 @@ def _fit(
             amount=amount,
         )
         return model, None
-    rows = _some(len(sample), settings.seed)
+    rows = choose_rows(len(sample), _DISTILL_ROWS, settings.seed)
     learn_from = sample.take(rows)
     timing = hazard.predict(learn_from.x, threads=choice.threads)
     soft = won_within(timing, horizon, marginal.settled)
     unseen = hold_out(learn_from.records, _HELD_OUT, settings.seed)
     copy = distill(learn_from.x, soft, unseen, settings.distill, categorical=sample.categorical)
-    weight = verdict.linear_weight
-    linear = None
+    weight, linear = verdict.linear_weight, None
     if weight > 0:
-        target = complete_labels(learn_from.labels, timing, soft, horizon)
-        weights = faded_weights(learn_from, choice.half_life_days)
-        linear = fit_linear(learn_from.x, target, spec, settings.linear_strength, weights)
+        few = sample.take(choose_rows(len(sample), settings.linear_rows, settings.seed))
+        linear = fit_completed(few, hazard, marginal, settings, horizon, choice.half_life_days)
     model = OutcomeModel(
         spec.entity,
         spec,
@@ -192,9 +187,3 @@ def _base_rate(entity: str, facts: dict[str, Any], marginal: Marginal, horizon: 
     if entity == "deal" and facts["lost"] > 0:
         return float(facts["won"] / (facts["won"] + facts["lost"]))
     return marginal.probability(horizon)
-
-
-def _some(n: int, seed: int) -> npt.NDArray[np.intp]:
-    if n <= _DISTILL_ROWS:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, _DISTILL_ROWS, replace=False))

@@ -6,11 +6,12 @@ happened where it is known, and the hazard's conditional chance where the record
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from features import FeatureSpec, categorical_names
 from serving.linear import LinearPart, Term
 from serving.timing import Timing
 from training.labels import OPEN, WON, Labels
@@ -49,13 +50,12 @@ def complete_labels(labels: Labels, timing: Timing, ever: Floats, horizon: float
     return np.where(labels.events == OPEN, pending, won.astype(np.float64))
 
 
-def _terms(x: Floats, spec: FeatureSpec) -> list[Term]:
-    categorical = set(categorical_names(spec))
+def _terms(x: Floats, categorical: Collection[int]) -> list[Term]:
     terms: list[Term] = []
-    for column, name in enumerate(spec.names):
+    for column in range(x.shape[1]):
         values = x[:, column]
         missing = np.isnan(values)
-        if name in categorical:
+        if column in categorical:
             for level in np.unique(values[~missing]):
                 if (values == level).sum() >= _FEWEST_ROWS:
                     terms.append(Term(column, "level", 0.0, level=float(level)))
@@ -69,7 +69,7 @@ def _terms(x: Floats, spec: FeatureSpec) -> list[Term]:
 
 
 def fit_linear(
-    x: Floats, target: Floats, spec: FeatureSpec, strength: float, weights: Floats
+    x: Floats, target: Floats, categorical: Collection[int], strength: float, weights: Floats
 ) -> LinearPart | None:
     """Fit the linear part to soft labels.
 
@@ -78,7 +78,8 @@ def fit_linear(
     x : ndarray of shape (n, features)
     target : ndarray of shape (n,)
         Probabilities.
-    spec : FeatureSpec
+    categorical : collection of int
+        Columns that hold level codes.
     strength : float
         Inverse of the L2 penalty.
     weights : ndarray of shape (n,)
@@ -89,7 +90,7 @@ def fit_linear(
     LinearPart or None
         None where no feature varies.
     """
-    part = LinearPart(tuple(_terms(x, spec)))
+    part = LinearPart(tuple(_terms(x, categorical)))
     if not part.terms:
         return None
     raw = part.standardised(x)

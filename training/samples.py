@@ -84,6 +84,7 @@ def draw_snapshots(
     settings: TrainSettings,
     *,
     start: pd.Timestamp | None = None,
+    at_most: int | None = None,
 ) -> pd.DataFrame:
     """Give regular snapshots of the records open at them, aligned to ``until``, at most so many.
 
@@ -100,12 +101,16 @@ def draw_snapshots(
     if entity == "lead":
         snapshots = pd.concat([snapshots, _entries(history, until, start)], ignore_index=True)
         snapshots = snapshots.drop_duplicates(ignore_index=True)
-    if len(snapshots) > settings.snapshots:
-        chosen = np.random.default_rng(settings.seed).choice(
-            len(snapshots), settings.snapshots, replace=False
-        )
-        snapshots = snapshots.iloc[np.sort(chosen)].reset_index(drop=True)
-    return snapshots
+    rows = choose_rows(len(snapshots), at_most or settings.snapshots, settings.seed)
+    return snapshots.iloc[rows].reset_index(drop=True)
+
+
+def choose_rows(n: int, at_most: int, seed: int) -> npt.NDArray[np.intp]:
+    """Choose rows at random where there are too many, in their order."""
+    if n <= at_most:
+        return np.arange(n)
+    chosen: npt.NDArray[np.intp] = np.random.default_rng(seed).choice(n, at_most, replace=False)
+    return np.sort(chosen)
 
 
 def _entries(history: History, until: pd.Timestamp, start: pd.Timestamp | None) -> pd.DataFrame:

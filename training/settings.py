@@ -22,6 +22,8 @@ class HazardSettings:
     ----------
     intervals : int
         How many intervals at most.
+    periods : int
+        Rows of one snapshot and one interval, at most; beyond, those in which nothing ended are sampled.
     rounds : int
         Boosting rounds where no later window can decide.
     fewest_rounds, most_rounds, patience : int
@@ -37,9 +39,11 @@ class HazardSettings:
         How fast the past loses weight; None for never.
     seed : int
     threads : int
+        Two are faster on idle cores, and many times slower than one where something else is running.
     """
 
-    intervals: int = 36
+    intervals: int = 30
+    periods: int = 150_000
     rounds: int = 120
     fewest_rounds: int = 40
     most_rounds: int = 200
@@ -51,7 +55,7 @@ class HazardSettings:
     learning_rate: float = 0.05
     half_life_days: float | None = None
     seed: int = 7
-    threads: int = 2
+    threads: int = 1
 
     def parameters(self, rows: int) -> dict[str, Any]:
         """Give LightGBM's parameters for a table of so many rows."""
@@ -94,7 +98,7 @@ class DistillSettings:
     threads : int
     """
 
-    rounds: int = 600
+    rounds: int = 400
     leaves: int = 31
     depth: int = 6
     rows_per_leaf: int = 10
@@ -103,7 +107,7 @@ class DistillSettings:
     patience: int = 20
     min_delta: float = 1e-6
     seed: int = 7
-    threads: int = 2
+    threads: int = 1
 
     def parameters(self, rows: int) -> dict[str, Any]:
         """Give LightGBM's parameters for a table of so many rows."""
@@ -155,6 +159,8 @@ class TrainSettings:
         Outcomes below which it is too early to learn.
     validation_share : float
         Share of the closings that the later window holds.
+    linear_rows : int
+        Snapshots that the linear part and the booster learn from, at most.
     linear_strength : float
         Inverse of the linear part's penalty.
     linear_weights : tuple of float
@@ -176,6 +182,7 @@ class TrainSettings:
     min_won: int = 10
     min_closed: int = 20
     validation_share: float = 0.25
+    linear_rows: int = 8_000
     linear_strength: float = 0.03
     linear_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     half_lives: tuple[float, ...] = (0.25, 0.08)
