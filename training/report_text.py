@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.text import Text
 
 #: How many features and fields are listed.
 _TOP = 8
+_PLAINEST = "base rate"
 _OTHERS = {
     "users": "reps",
     "accounts": "accounts",
@@ -34,7 +35,8 @@ def render_report(report: Mapping[str, Any], audits: Mapping[str, Any]) -> Group
         What the leakage audit found, by kind of record.
     """
     parts: list[RenderableType] = [Text(_heading(report))]
-    for entity, section in report["models"].items():
+    # A saved report has its names in alphabetical order.
+    for entity, section in sorted(report["models"].items(), reverse=True):
         parts += [Text(), Rule(Text(_title(section), style="bold"), align="left")]
         parts += _model(section)
         parts += _audit(audits.get(entity))
@@ -66,7 +68,7 @@ def _model(section: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text(_window(section, window))
     if section["status"] == "signal":
         yield from (Text(line) for line in _in_words(section, window))
-    yield _measures(window["measures"])
+    yield _measures(window["measures"], "Vigie" if section["status"] == "signal" else "learned, not served")
     if section["status"] == "signal":
         yield Text()
         yield Text("When Vigie said so much, so many were won:")
@@ -79,7 +81,7 @@ def _counts(section: Mapping[str, Any]) -> str:
     states = [f"{counts[name]:,} {name}" for name in ("won", "lost", "open") if counts.get(name)]
     untimed = f"; of {counts['untimed']:,} the time of the outcome is not known" if counts["untimed"] else ""
     listed = _listed(states) if states else "nothing"
-    return f"{counts['records']:,} {entity}s: {listed}{untimed}. Won means: {section['outcome']}."
+    return f"{counts['records']:,} {entity}s: {listed}{untimed}. Won means that {section['outcome']}."
 
 
 def status_sentence(section: Mapping[str, Any]) -> str:
@@ -102,14 +104,12 @@ def status_sentence(section: Mapping[str, Any]) -> str:
     if status == "untested":
         return f"Not tested: too little has closed lately to prove any skill, so {base}."
     skill = section["skill"]
-    interval = f"{skill['gain']:+.4f} (90% sure: {skill['low']:+.4f} to {skill['high']:+.4f})"
+    if status == "no_signal" and not skill["n"]:
+        return f"No skill was found: {base}."
+    gain = _gain(skill["gain"], skill["low"], skill["high"])
     if status == "no_signal":
-        if not skill["n"]:
-            return f"No skill was found: {base}."
-        return (
-            f"No skill was found: {base}. The gain over it in log loss is {interval}, which may be nothing."
-        )
-    return f"Skill found: the scores beat the base rate in log loss by {interval}."
+        return f"No skill was found: {base}. The gain over it in log loss, {gain}, may be nothing."
+    return f"Skill found: the scores beat the base rate in log loss by {gain}, with 90% confidence."
 
 
 def _window(section: Mapping[str, Any], window: Mapping[str, Any]) -> str:
@@ -144,30 +144,28 @@ def _in_words(section: Mapping[str, Any], window: Mapping[str, Any]) -> Iterator
 
 
 def _against(measures: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    verdicts: dict[str, list[str]] = {"Better than": [], "No sure difference from": [], "Worse than": []}
-    for name, row in measures.items():
-        if name != "vigie":
-            sure = "Better than" if row["gain_low"] > 0 else "Worse than" if row["gain_high"] < 0 else None
-            verdicts[sure or "No sure difference from"].append(name)
+    verdicts: dict[str, list[str]] = {"better than": [], "no sure difference from": [], "worse than": []}
+    for name in _without_vigie(measures):
+        row = measures[name]
+        sure = "better than" if row["gain_low"] > 0 else "worse than" if row["gain_high"] < 0 else None
+        verdicts[sure or "no sure difference from"].append(name)
     said = [f"{verdict} {_listed(names)}" for verdict, names in verdicts.items() if names]
     if said:
-        yield f"In log loss: {'; '.join(said)}."
+        yield f"Log loss: {'; '.join(said)}."
 
 
-def _measures(measures: Mapping[str, Mapping[str, Any]]) -> RenderableType:
+def _measures(measures: Mapping[str, Mapping[str, Any]], own: str) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    for name in ("AUC", "log loss", "Brier", "calibration error", "lift at 10%", "Vigie better by"):
-        table.add_column(name, justify="right")
-    for name, row in measures.items():
-        cells = [_figure(row[key]) for key in ("auc", "log_loss", "brier", "ece")]
-        gain = (
-            ""
-            if "gain" not in row
-            else f"{row['gain']:+.4f} ({row['gain_low']:+.4f} … {row['gain_high']:+.4f})"
-        )
+    for name in ("AUC", "log loss", "calib.", "lift", "Vigie better by (90%)"):
+        # One row a method, even where the terminal is narrow.
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("vigie", *_without_vigie(measures)):
+        row = measures[name]
+        cells = [_figure(row[key]) for key in ("auc", "log_loss", "ece")]
+        gain = "" if "gain" not in row else _gain(row["gain"], row["gain_low"], row["gain_high"])
         style = "bold" if name == "vigie" else None
-        label = Text("Vigie" if name == "vigie" else name)
+        label = Text(own if name == "vigie" else name)
         table.add_row(label, *cells, _figure(row["lift_10"], 1), gain, style=style)
     return Padding(table, (1, 0, 0, 2))
 
@@ -224,6 +222,16 @@ def _audit(audit: Mapping[str, Any] | None) -> Iterator[RenderableType]:
 
 def _bar(share: float, width: int) -> Text:
     return Text("█" * round(max(0.0, min(share, 1.0)) * width), style="cyan")
+
+
+def _without_vigie(names: Collection[str]) -> list[str]:
+    """Give the baselines' names, the plainest first."""
+    others = [name for name in names if name not in ("vigie", _PLAINEST)]
+    return [_PLAINEST, *sorted(others)] if _PLAINEST in names else sorted(others)
+
+
+def _gain(mean: float, low: float, high: float) -> str:
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def _figure(value: float | None, places: int = 3) -> str:

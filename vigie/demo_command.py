@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vigie.console import Steps, output
 from vigie.histories import read_history, store_to_load
-from vigie.model_commands import default_until, learn, print_report, tell_saved
+from vigie.model_commands import ConfigOption, default_until, learn, print_report, tell_saved
 from vigie.moments import clock, read_moment, show
 from vigie.serve_command import DEFAULT_PORT, PortOption, become_server, check_port, tell_address
 from vigie.top_records import render_top
@@ -31,6 +31,7 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--folder", metavar="DIR", help="Where the demo keeps its files.")
     ] = _FOLDER,
+    config: ConfigOption = None,
     port: PortOption = DEFAULT_PORT,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="End after the report.")] = False,
 ) -> None:
@@ -45,9 +46,10 @@ def demo(
         check_port(_HOST, port)
     from features import open_at
     from serving.scoring import score
-    from training.settings import TrainSettings
+    from training.settings import TrainSettings, read_settings
     from vigie.score_commands import snapshots_at
 
+    settings = TrainSettings() if config is None else read_settings(config)
     folder.mkdir(parents=True, exist_ok=True)
     bundle = folder / "bundle"
     with Steps() as steps:
@@ -57,7 +59,7 @@ def demo(
         known = read_history(history)
         until = default_until(known)
         tracking = f"sqlite:///{folder.absolute() / 'mlflow.db'}"
-        models, tracked = learn(known, until, TrainSettings(), bundle, steps, tracking)
+        models, tracked = learn(known, until, settings, bundle, steps, tracking)
         ranked = {}
         for entity in models.models:
             steps.begin(f"scoring the open {entity}s")

@@ -95,7 +95,7 @@ def doctor(
         print_json(diagnosis.to_json_dict())
         return
     for line in diagnosis.lines():
-        output().print(Text(line))
+        output().print(Text(line), soft_wrap=True)
 
 
 def _last_or_now(history: History) -> pd.Timestamp:

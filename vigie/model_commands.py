@@ -40,14 +40,16 @@ UntilOption = Annotated[
     ),
 ]
 
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings of the training (TOML).")
+]
+
 
 def train(
     history: HistoryOption = DEFAULT_HISTORY,
     observed_until: UntilOption = None,
     bundle: BundleOption = DEFAULT_BUNDLE,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Settings of the training (TOML).")
-    ] = None,
+    config: ConfigOption = None,
     horizon_days: Annotated[
         float | None,
         typer.Option("--horizon-days", help="A lead's score is its chance to buy within so many days."),
