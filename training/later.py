@@ -35,6 +35,8 @@ Floats = npt.NDArray[np.float64]
 _SURE = 1e-5
 #: Closings that the window should hold where the history has enough of them.
 _WINDOW_CLOSED = 150
+#: Rounds after which half-lives are compared.
+_SCREEN_ROUNDS = 30
 #: Closings of the window below which it can prove nothing.
 _FEWEST_CLOSED = 10
 
@@ -164,9 +166,12 @@ def judge(
     """
     earlier, later = window.earlier, window.later
     edges = choose_edges(earlier.labels, settings.hazard)
-    fits = [_fit(earlier, later, edges, choice) for choice in _half_lives(window, settings)]
-    chosen, fitted = min(fits, key=lambda fit: fit[1].loss)
-    chosen = replace(chosen, rounds=fitted.rounds)
+    lives = _half_lives(window, settings)
+    if len(lives) > 1:
+        screened = [_fit(earlier, later, edges, replace(life, most_rounds=_SCREEN_ROUNDS)) for life in lives]
+        lives = [lives[int(np.argmin([fitted.loss for fitted in screened]))]]
+    fitted = _fit(earlier, later, edges, lives[0])
+    chosen = replace(lives[0], rounds=fitted.rounds)
     marginal = base_of(earlier, edges, chosen.half_life_days)
     timing = fitted.model.predict(later.x, threads=chosen.threads)
     ever = won_within(timing, horizon, marginal.settled)
@@ -271,10 +276,8 @@ def _half_lives(window: Window, settings: TrainSettings) -> list[HazardSettings]
     return [replace(settings.hazard, half_life_days=life) for life in lives]
 
 
-def _fit(
-    earlier: Sample, later: Sample, edges: tuple[float, ...], choice: HazardSettings
-) -> tuple[HazardSettings, FittedHazard]:
-    fitted = fit_hazard(
+def _fit(earlier: Sample, later: Sample, edges: tuple[float, ...], choice: HazardSettings) -> FittedHazard:
+    return fit_hazard(
         earlier.x,
         earlier.labels,
         edges,
@@ -283,7 +286,6 @@ def _fit(
         weights=earlier.weights,
         later=(later.x, later.labels, later.weights),
     )
-    return choice, fitted
 
 
 def _mixtures(

@@ -43,16 +43,16 @@ class HazardSettings:
     """
 
     intervals: int = 30
-    periods: int = 150_000
-    rounds: int = 120
-    fewest_rounds: int = 40
-    most_rounds: int = 200
-    patience: int = 20
+    periods: int = 120_000
+    rounds: int = 90
+    fewest_rounds: int = 30
+    most_rounds: int = 120
+    patience: int = 15
     leaves: int = 7
     depth: int = 6
     rows_per_leaf: int = 300
     features_per_tree: float = 0.25
-    learning_rate: float = 0.05
+    learning_rate: float = 0.07
     half_life_days: float | None = None
     seed: int = 7
     threads: int = 1
@@ -70,7 +70,7 @@ class HazardSettings:
             "seed": self.seed,
             "num_threads": self.threads,
             "deterministic": True,
-            "force_row_wise": True,
+            "force_col_wise": True,
             "verbosity": -1,
         }
 
@@ -98,7 +98,7 @@ class DistillSettings:
     threads : int
     """
 
-    rounds: int = 400
+    rounds: int = 300
     leaves: int = 31
     depth: int = 6
     rows_per_leaf: int = 10
@@ -177,7 +177,7 @@ class TrainSettings:
 
     every_days: float = 7.0
     horizon_days: float = 90.0
-    lead_decay: float = 2.0
+    lead_decay: float = 1.0
     snapshots: int = 40_000
     min_won: int = 10
     min_closed: int = 20
