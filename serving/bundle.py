@@ -127,9 +127,7 @@ class ModelBundle:
             Where something else is there already, or it cannot be written.
         """
         directory = directory.absolute()
-        free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
-        if not free and not (directory / "manifest.json").is_file():
-            raise BundleError(f"{directory}: holds something that is no bundle; choose another directory")
+        check_place(directory)
         manifest = {
             "format": FORMAT,
             "version": self.version,
@@ -189,6 +187,18 @@ class ModelBundle:
             raise BundleError(
                 f"{directory}: holds no bundle that this version can read ({error!r}); {_REMEDY}"
             ) from error
+
+
+def check_place(directory: Path) -> None:
+    """Refuse a directory that a bundle would be written over, unless it is an earlier bundle.
+
+    Raises
+    ------
+    BundleError
+    """
+    free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    if not free and not (directory / "manifest.json").is_file():
+        raise BundleError(f"{directory}: holds something that is no bundle; choose another directory")
 
 
 def _to_json(value: Any) -> bytes:

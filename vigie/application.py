@@ -44,6 +44,7 @@ def _begin(
 def make_app() -> typer.Typer:
     """Give the command line, with every command."""
     app = typer.Typer(
+        name="vigie",
         cls=Door,
         no_args_is_help=True,
         add_completion=False,

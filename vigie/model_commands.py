@@ -178,7 +178,15 @@ def learn(
     tune_minutes: float | None = None,
 ) -> tuple[ModelBundle, Tracked | None]:
     """Train, log and save; the bundle is replaced last, once everything else is done."""
+    from serving.bundle import check_place
     from training.train import train as train_models
+
+    # What cannot be written in the end is told now, not after minutes of learning.
+    check_place(bundle)
+    if tracking is not None:
+        from training.tracking_store import locate
+
+        locate(tracking)
 
     tuned = None
     if tune_minutes is not None:

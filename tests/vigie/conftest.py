@@ -98,8 +98,16 @@ def company(vigie: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Com
     config.write_text(FAST)
     vigie.ask("simulate", "--leads", 400, "--years", 2, "--seed", 3, "--history", history)
     into = ("--history", history, "--bundle", bundle, "--config", config)
-    trained = vigie.ask("train", *into, "--observed-until", "2024-11-01", "--no-track")
-    return Company(history, config, bundle, trained)
+    asked = ("--observed-until", "2024-11-01", "--horizon-days", 60, "--no-track")
+    return Company(history, config, bundle, vigie.ask("train", *into, *asked))
+
+
+@pytest.fixture(scope="session")
+def tiny(vigie: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a history of a company so young that it is too early to learn."""
+    history = tmp_path_factory.mktemp("tiny") / "crm.sqlite"
+    vigie.ask("simulate", "--leads", 50, "--years", 0.5, "--history", history)
+    return history
 
 
 @pytest.fixture
