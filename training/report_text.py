@@ -108,17 +108,26 @@ def status_sentence(section: Mapping[str, Any]) -> str:
         return f"No skill was found: {base}."
     gain = _gain(skill["gain"], skill["low"], skill["high"])
     if status == "no_signal":
-        return f"No skill was found: {base}. The gain over it in log loss, {gain}, may be nothing."
-    return f"Skill found: the scores beat the base rate in log loss by {gain}, with 90% confidence."
+        return (
+            f"No skill was found: {base}. Asked was: {skill['question']}; the gain in log loss, {gain}, may be "
+            "nothing."
+        )
+    return (
+        f"Skill found: the scores beat the base rate in log loss by {gain}, with 90% confidence. Asked was: "
+        f"{skill['question']}."
+    )
 
 
 def _window(section: Mapping[str, Any], window: Mapping[str, Any]) -> str:
     opened = window["opened"]
     when = "held out by their order" if opened is None else f"since {_day(opened)}"
-    return (
+    said = (
         f"Judged on {window['n_later']:,} later moments {when}, which the judged model had not seen; "
         f"{window['n_won']:,} of them were {window['question']}."
     )
+    if section["skill"]["question"] != window["question"]:
+        said += " That is what the table asks, and there knowing how long deals take helps by itself."
+    return said
 
 
 def _in_words(section: Mapping[str, Any], window: Mapping[str, Any]) -> Iterator[str]:
@@ -167,7 +176,7 @@ def _measures(measures: Mapping[str, Mapping[str, Any]], own: str) -> Renderable
         style = "bold" if name == "vigie" else None
         label = Text(own if name == "vigie" else name)
         table.add_row(label, *cells, _figure(row["lift_10"], 1), gain, style=style)
-    return Padding(table, (1, 0, 0, 2))
+    return Padding(table, (1, 0, 0, 2), expand=False)
 
 
 def _calibration(bins: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -178,7 +187,7 @@ def _calibration(bins: Sequence[Mapping[str, Any]]) -> RenderableType:
     for row in bins:
         said, won = row["predicted"], row["happened"]
         table.add_row(f"{said:.1%}", f"{won:.1%}", f"{row['n']:,}", _bar(won, 30))
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _importance(features: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
@@ -190,7 +199,7 @@ def _importance(features: Sequence[Mapping[str, Any]]) -> Iterator[RenderableTyp
     largest = features[0]["mean_effect_log_odds"]
     for one in features[:_TOP]:
         table.add_row(Text(str(one["label_en"])), _bar(one["mean_effect_log_odds"] / largest, 20))
-    yield Padding(table, (0, 0, 0, 2))
+    yield Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def _audit(audit: Mapping[str, Any] | None) -> Iterator[RenderableType]:
@@ -214,10 +223,10 @@ def _audit(audit: Mapping[str, Any] | None) -> Iterator[RenderableType]:
             )
     for finding in left_out:
         why = finding["reason"] if finding["verdict"] == "excluded" else "left out by the configuration"
-        yield Padding(Text.assemble((finding["field"], "bold"), f": {why}"), (0, 0, 0, 2))
+        yield Padding(Text.assemble((finding["field"], "bold"), f": {why}"), (0, 0, 0, 2), expand=False)
     for finding in overruled:
         words = f": kept by the configuration, although {finding['reason']}"
-        yield Padding(Text.assemble((finding["field"], "bold"), words), (0, 0, 0, 2))
+        yield Padding(Text.assemble((finding["field"], "bold"), words), (0, 0, 0, 2), expand=False)
 
 
 def _bar(share: float, width: int) -> Text:

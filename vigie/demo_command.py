@@ -77,6 +77,7 @@ def demo(
         output().print(render_top(scores))
     output().print()
     tell_saved(models, bundle, tracked)
+    output().print(Text(f"Look at the runs: mlflow ui --backend-store-uri {tracking}"), soft_wrap=True)
     if not no_serve:
         tell_address(_HOST, port, models.version)
         become_server(bundle, _HOST, port)

@@ -43,8 +43,9 @@ def last_recorded(history: History, now: pd.Timestamp) -> pd.Timestamp:
     """Give the first whole second after the last thing that the CRM recorded about its leads and deals.
 
     A history that ended years ago says nothing about the years since: observed until today, each of its open
-    records would look silent all that time. What is dated in the future (planned work, slips of the pen) does
-    not count.
+    records would look silent all that time. So only what has a time of its own counts, not a record that is
+    known from its export on; and nothing that is dated in the future, as planned work and slips of the pen
+    are.
 
     Raises
     ------
@@ -55,21 +56,22 @@ def last_recorded(history: History, now: pd.Timestamp) -> pd.Timestamp:
 
     from crm.known import closing_time
 
-    moments = [
-        history.leads["recorded_at"],
-        history.deals["recorded_at"],
-        history.leads["gone_at"],
-        history.deals["gone_at"],
-        closing_time(history.leads),
-        closing_time(history.deals),
-        history.activities["recorded_at"],
-        history.changes["recorded_at"],
-    ]
-    found = [series[series < now].max() for series in moments if len(series)]
-    last = max((moment for moment in found if not pd.isna(moment)), default=None)
+    timed = [history.activities["recorded_at"], history.changes["recorded_at"]]
+    for records in (history.leads, history.deals):
+        own = records["recorded_at"].where(records["created_at"].notna())
+        timed += [own, records["gone_at"], closing_time(records)]
+    untimed = [history.leads["recorded_at"], history.deals["recorded_at"]]
+    last = _latest(timed, now) or _latest(untimed, now)
     if last is None:
         raise NotEnoughData(
             "the history holds nothing yet; load an export with vigie import, or vigie simulate one"
         )
     until: pd.Timestamp = last.floor("s") + pd.Timedelta(seconds=1)
     return until
+
+
+def _latest(series: list[pd.Series], before: pd.Timestamp) -> pd.Timestamp | None:
+    import pandas as pd
+
+    found = [moments[moments < before].max() for moments in series]
+    return max((moment for moment in found if not pd.isna(moment)), default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     from crm.history import History
     from crm.importing import ImportReport
-    from crm.store import LoadReport
+    from crm.store import LoadReport, Store
 
 #: What the store calls the source of simulated rows.
 _SIMULATOR = "simulator"
+#: Days without anything after which an export seems to be an old one.
+_OLD_DAYS = 60
 
 
 def import_(
@@ -58,10 +61,22 @@ def import_(
     with Steps() as steps, store_to_load(history) as store:
         steps.begin(f"importing {data} by {mapping.name}")
         done = import_export(mapping, data, store, moment, loaded_at=clock())
+    hint = None if exported_at is not None else _old_export(store, moment)
     if json:
-        print_json(_as_json(done))
+        print_json(_as_json(done, hint))
         return
-    _print_import(done)
+    _print_import(done, hint)
+
+
+def _old_export(store: Store, moment: datetime) -> str | None:
+    """Say that an export without its moment seems to be an old one: it would count as taken today."""
+    last = _last_or(store.read(["leads", "deals", "activities"]), clock())
+    if (moment - last).days < _OLD_DAYS:
+        return None
+    return (
+        f"nothing in the export is later than {show(last)}. If it was taken then, import it into a new store "
+        "with --exported-at: what has no time of its own counts as known from the export on"
+    )
 
 
 def doctor(
@@ -90,7 +105,7 @@ def doctor(
         steps.begin("reading the history")
         found = read_history(history)
         steps.begin("looking at it")
-        diagnosis = diagnose(found, asked if asked is not None else _last_or_now(found))
+        diagnosis = diagnose(found, asked if asked is not None else _last_or(found, clock()))
     if json:
         print_json(diagnosis.to_json_dict())
         return
@@ -98,9 +113,8 @@ def doctor(
         output().print(Text(line), soft_wrap=True)
 
 
-def _last_or_now(history: History) -> pd.Timestamp:
+def _last_or(history: History, now: pd.Timestamp) -> pd.Timestamp:
     """Give when training would observe until; now, where the history is empty and is to be told so."""
-    now = clock()
     try:
         return last_recorded(history, now)
     except NotEnoughData:
@@ -165,7 +179,7 @@ def _counts(load: LoadReport) -> dict[str, dict[str, int]]:
     }
 
 
-def _as_json(done: ImportReport) -> dict[str, Any]:
+def _as_json(done: ImportReport, hint: str | None) -> dict[str, Any]:
     return {
         "source": done.source,
         "exported_at": done.exported_at,
@@ -175,11 +189,11 @@ def _as_json(done: ImportReport) -> dict[str, Any]:
         "changes_found": done.n_found_changes,
         "gone": done.n_gone,
         "back": done.n_back,
-        "notices": list(done.notices),
+        "notices": [*done.notices, *([] if hint is None else [hint])],
     }
 
 
-def _print_import(done: ImportReport) -> None:
+def _print_import(done: ImportReport, hint: str | None) -> None:
     console = output()
     title = f"{done.source}, exported {show(done.exported_at)}"
     console.print(Text(title, style="bold"), soft_wrap=True)
@@ -191,7 +205,7 @@ def _print_import(done: ImportReport) -> None:
             f"Since the export of {show(done.previous)}: {done.n_found_changes:,} fields changed, "
             f"{done.n_gone:,} records gone, {done.n_back:,} back again."
         )
-    for notice in done.notices:
+    for notice in (*done.notices, *([] if hint is None else [hint])):
         console.print(Text(f"Note: {notice}", style="yellow"), soft_wrap=True)
 
 

@@ -95,6 +95,8 @@ def train(
     print_report(trained)
     output().print()
     tell_saved(trained, bundle, tracked)
+    if tracked is not None and tracked.alias == "challenger":
+        output().print("vigie promote makes it the champion, if it is no worse.")
 
 
 def report(bundle: BundleOption = DEFAULT_BUNDLE, json: JsonOption = False) -> None:
@@ -219,8 +221,6 @@ def tell_saved(models: ModelBundle, bundle: Path, tracked: Tracked | None) -> No
     text = f"Bundle {models.version} written to {bundle}."
     if tracked is not None:
         text += f" MLflow: run {tracked.run_id}, version {tracked.version}, {tracked.alias}."
-        if tracked.alias == "challenger":
-            text += " vigie promote makes it the champion."
     output().print(Text(text), soft_wrap=True)
 
 

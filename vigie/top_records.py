@@ -24,7 +24,7 @@ def render_top(scores: Scores, n: int = 5) -> Group:
     for place, row in enumerate(best, start=1):
         lines.append(Text.assemble(f"{place}. ", (scores.record_id[row], "bold"), f"  {_score(scores, row)}"))
         for reason in (*scores.raising[row], *scores.lowering[row]):
-            lines.append(Padding(_reason(reason), (0, 0, 0, 5)))
+            lines.append(Padding(_reason(reason), (0, 0, 0, 5), expand=False))
     return Group(*lines)
 
 

@@ -74,6 +74,15 @@ def test_the_same_export_again_adds_nothing(vigie: Any, export: tuple[Path, Path
     assert "Nothing new" in vigie.say(*again, "--exported-at", "2024-02-10")
 
 
+def test_an_old_export_asks_for_its_moment(vigie: Any, export: tuple[Path, Path], tmp_path: Path) -> None:
+    """Taken as of today, an export of long ago is told apart; with its moment it is not."""
+    mapping, data = export
+    new = ("import", mapping, "--data", data, "--history")
+    assert "--exported-at" in vigie.say(*new, tmp_path / "today.sqlite")
+    said = vigie.say(*new, tmp_path / "then.sqlite", "--exported-at", "2024-02-10")
+    assert "--exported-at" not in said
+
+
 def test_a_bad_export_leaves_no_store(vigie: Any, export: tuple[Path, Path], tmp_path: Path) -> None:
     """Where the first import fails, the store that it would have made is not there."""
     mapping, data = export

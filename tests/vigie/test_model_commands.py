@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 import training.tracking
 import training.train
-from crm.errors import TrackingError
+from crm.errors import NotEnoughData, TrackingError
+from crm.history import History
+from crm.schema import DEALS
 from crm.store import Store
+from crm.validation import validate
 from serving.bundle import ModelBundle
 from vigie.histories import last_recorded
 
@@ -22,6 +26,12 @@ NOW = pd.Timestamp("2030-01-01", tz="UTC")
 def train(company: Any, bundle: Path, *asked: object) -> tuple[object, ...]:
     """Give the arguments that train on the company's history."""
     return ("train", "--history", company.history, "--config", company.config, "--bundle", bundle, *asked)
+
+
+def untimed_deal() -> pd.DataFrame:
+    """Give a deal that has no time of its own, and is known from its export on."""
+    known = pd.Timestamp("2026-01-01", tz="UTC")
+    return validate(DEALS, pd.DataFrame([{"deal_id": "untimed", "recorded_at": known}]), "test")
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -63,6 +73,8 @@ def test_a_history_that_ended_is_not_observed_until_today(vigie: Any, company: A
     everything += [history.leads["recorded_at"], history.deals["closed_recorded_at"]]
     last = max(series.max() for series in everything)
     assert last < until <= last + pd.Timedelta(seconds=1)
+    # A record without a time of its own is known from its export on, which may be years later.
+    assert last_recorded(replace(history, deals=pd.concat([history.deals, untimed_deal()])), NOW) == until
     early = last_recorded(history, pd.Timestamp("2024-03-01", tz="UTC"))
     assert early <= pd.Timestamp("2024-03-01", tz="UTC")
 
@@ -94,6 +106,14 @@ def test_promoting_what_is_not_there_is_refused(vigie: Any, company: Any, tmp_pa
     where = ("--history", company.history, "--tracking", tracking, "--to", tmp_path / "champion")
     assert "challenger" in vigie.refusal("promote", *where)
     assert not (tmp_path / "champion").exists()
+
+
+def test_a_history_without_any_time_is_observed_until_it_was_exported() -> None:
+    """Where nothing has a time of its own, what is known from the export on counts."""
+    until = last_recorded(History(deals=untimed_deal()), NOW)
+    assert until == pd.Timestamp("2026-01-01T00:00:01", tz="UTC")
+    with pytest.raises(NotEnoughData, match="vigie import"):
+        last_recorded(History(), NOW)
 
 
 def test_a_failed_training_keeps_the_old_bundle(vigie: Any, tiny: Path, own_bundle: Path) -> None:
