@@ -109,8 +109,8 @@ def status_sentence(section: Mapping[str, Any]) -> str:
     gain = _gain(skill["gain"], skill["low"], skill["high"])
     if status == "no_signal":
         return (
-            f"No skill was found: {base}. Asked was: {skill['question']}; the gain in log loss, {gain}, may be "
-            "nothing."
+            f"No skill was found: {base}. Asked was: {skill['question']}; the gain in log loss, {gain}, "
+            "may be nothing."
         )
     return (
         f"Skill found: the scores beat the base rate in log loss by {gain}, with 90% confidence. Asked was: "
