@@ -44,15 +44,15 @@ class HazardSettings:
 
     intervals: int = 30
     periods: int = 120_000
-    rounds: int = 90
+    rounds: int = 80
     fewest_rounds: int = 30
-    most_rounds: int = 120
-    patience: int = 15
+    most_rounds: int = 150
+    patience: int = 12
     leaves: int = 7
     depth: int = 6
     rows_per_leaf: int = 300
     features_per_tree: float = 0.25
-    learning_rate: float = 0.07
+    learning_rate: float = 0.08
     half_life_days: float | None = None
     seed: int = 7
     threads: int = 1
