@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit, logit
 
 from crm.history import History
@@ -29,10 +28,10 @@ from training.marginal import Marginal, count, won_within
 from training.metrics import bootstrap_mean, log_losses
 from training.samples import Sample, choose_rows, draw_snapshots, make_sample
 from training.settings import HazardSettings, TrainSettings
+from training.skill import SURE, Skill, calibrate, level, skill_at_closing, skill_of
 
 Floats = npt.NDArray[np.float64]
 
-_SURE = 1e-5
 #: Closings that the window should hold where the history has enough of them.
 _WINDOW_CLOSED = 150
 #: Rounds after which half-lives are compared.
@@ -55,30 +54,6 @@ class Window:
     opened: pd.Timestamp | None
     earlier: Sample
     later: Sample
-
-
-@dataclass(frozen=True)
-class Skill:
-    """Whether the features say more than the base rate.
-
-    Parameters
-    ----------
-    proven : bool
-        The interval of the gain lies above zero.
-    gain, low, high : float
-        Log loss of the base rate less the model's, in nats, and its 90% interval by record.
-    n : int
-        Snapshots judged.
-    question : str
-        What was predicted.
-    """
-
-    proven: bool
-    gain: float
-    low: float
-    high: float
-    n: int
-    question: str
 
 
 @dataclass(frozen=True)
@@ -180,19 +155,19 @@ def judge(
     timed = _share_by(timing, observed, horizon)
     won = later.labels.events == WON
     # How often records are won drifts; what is chosen here must not be chosen for having guessed the drift.
-    levelled = {weight: _level(margin, timed, won, later.weights) for weight, margin in margins.items()}
+    levelled = {weight: level(margin, timed, won, later.weights) for weight, margin in margins.items()}
     weight = _choose_weight(levelled, timed, won, later, settings)
-    calibrator = _calibrate(levelled[weight], timed, won, later, settings)
+    calibrator = calibrate(levelled[weight], timed, won, later, settings)
     probability = expit(margins[weight]) * timed
     flat = np.full(len(later), marginal.probability(horizon))
     base_timed = _share_by(_repeat(marginal.timing, len(later)), observed, horizon)
     if both_ends and entity == "deal":
-        skill = _skill_at_closing(later, timing, marginal, expit(margins[weight]), ever, settings)
+        skill = skill_at_closing(later, timing, marginal, expit(margins[weight]), ever, settings)
     else:
-        flat_level = _level(logit(np.clip(flat, _SURE, 1 - _SURE)), base_timed, won, later.weights)
+        flat_level = level(logit(np.clip(flat, SURE, 1 - SURE)), base_timed, won, later.weights)
         gains = log_losses(won, expit(flat_level) * base_timed)
         gains = gains - log_losses(won, expit(levelled[weight]) * timed)
-        skill = _skill(gains, later, settings, "won before observation ended")
+        skill = skill_of(gains, later, settings, "won before observation ended")
     base = flat * base_timed
     return Verdict(chosen, weight, calibrator, skill, won, probability, base, window)
 
@@ -216,20 +191,6 @@ def _choose_weight(
         )
 
     return min((w for w in margins if w == best or as_good(w)), key=lambda w: (abs(w - 0.5), w))
-
-
-def _level(margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """Shift margins so that as many are expected to be won as were."""
-    share = float(np.average(won, weights=weights))
-    reach = float(np.average(timed, weights=weights))
-    if not 0.0 < share < reach * (1.0 - _SURE):
-        return margin
-
-    def surplus(offset: float) -> float:
-        return float(np.average(expit(margin + offset) * timed, weights=weights)) - share
-
-    shifted: Floats = margin + float(brentq(surplus, -50.0, 50.0))
-    return shifted
 
 
 def base_of(sample: Sample, edges: tuple[float, ...], half_life_days: float | None) -> Marginal:
@@ -264,7 +225,7 @@ def faded_weights(sample: Sample, half_life_days: float | None) -> Floats:
 
 def mixed_margin(ever: Floats, linear: Floats | None, weight: float) -> Floats:
     """Mix the hazard's probability and the linear part's margin, in log-odds."""
-    hazard: Floats = logit(np.clip(ever, _SURE, 1.0 - _SURE))
+    hazard: Floats = logit(np.clip(ever, SURE, 1.0 - SURE))
     return hazard if linear is None else (1.0 - weight) * hazard + weight * linear
 
 
@@ -317,88 +278,3 @@ def _share_by(timing: Timing, days: Floats, horizon: float | None) -> Floats:
 
 def _repeat(timing: Timing, rows: int) -> Timing:
     return Timing(timing.edges_days, np.repeat(timing.won, rows, 0), np.repeat(timing.lost, rows, 0))
-
-
-def _calibrate(
-    margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], later: Sample, settings: TrainSettings
-) -> Calibrator:
-    """Fit a slope on half of the records; keep one only where it helps the other half for certain.
-
-    Only the slope: how sure a model may be carries over to the next one. How often records are won changes
-    with time, and the final model, which has seen the window, knows that better than a map made before it.
-    """
-    records = later.records
-    half = records % 2 == 0
-    fitted = _slope(margin, timed, won, later.weights, half)
-    if fitted is None or half.all():
-        return Calibrator()
-    plain = log_losses(won, expit(margin) * timed)
-    mapped = log_losses(won, fitted.probability(margin) * timed)
-    gain = bootstrap_mean(
-        (plain - mapped)[~half],
-        records[~half],
-        settings.resamples,
-        settings.seed,
-        weights=later.weights[~half],
-    )
-    whole = np.ones(len(won), bool)
-    return (_slope(margin, timed, won, later.weights, whole) or Calibrator()) if gain[1] > 0 else Calibrator()
-
-
-def _slope(
-    margin: Floats, timed: Floats, won: npt.NDArray[np.bool_], weights: Floats, rows: npt.NDArray[np.bool_]
-) -> Calibrator | None:
-    if won[rows].sum() < _FEWEST_CLOSED or (~won[rows]).sum() < _FEWEST_CLOSED:
-        return None
-
-    def loss(log_slope: float) -> float:
-        p = level_slope(float(np.exp(log_slope)), margin, weights).probability(margin)
-        # A slope far from one needs evidence: the penalty is that of ten records.
-        return float((weights * log_losses(won, p * timed))[rows].sum() + 10.0 * log_slope**2)
-
-    best = minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded")
-    return level_slope(float(np.exp(best.x)), margin, weights)
-
-
-def level_slope(slope: float, margin: Floats, weights: Floats) -> Calibrator:
-    """Give the map of this slope that leaves the mean probability as it was."""
-    mean = float(np.average(expit(margin), weights=weights))
-
-    def surplus(offset: float) -> float:
-        return float(np.average(expit(slope * margin + offset), weights=weights)) - mean
-
-    return Calibrator("platt", slope=slope, offset=float(brentq(surplus, -50.0, 50.0)))
-
-
-def _skill_at_closing(
-    later: Sample,
-    timing: Timing,
-    marginal: Marginal,
-    shown: Floats,
-    ever: Floats,
-    settings: TrainSettings,
-) -> Skill:
-    """Judge only how a deal closed, given when: what timing says cannot pass for knowing the outcome."""
-    rows = np.flatnonzero(later.labels.events != OPEN)
-    edges = timing.edges_days
-    interval = np.searchsorted(edges, later.labels.durations[rows], side="left") - 1
-    interval = np.clip(interval, 0, len(edges) - 2)
-    won_then = np.diff(timing.won, axis=1)[rows, interval]
-    lost_then = np.diff(timing.lost, axis=1)[rows, interval]
-    ratio = np.clip(won_then / np.maximum(won_then + lost_then, 1e-12), _SURE, 1.0 - _SURE)
-    moved = logit(np.clip(shown, _SURE, 1 - _SURE)) - logit(np.clip(ever, _SURE, 1 - _SURE))
-    closed = later.take(rows)
-    won, sure = closed.labels.events == WON, np.ones(len(rows))
-    model = expit(_level(logit(ratio) + moved[rows], sure, won, closed.weights))
-    base = expit(_level(logit(marginal.won_ratio[interval]), sure, won, closed.weights))
-    gains = log_losses(won, base) - log_losses(won, model)
-    return _skill(gains, closed, settings, "won rather than lost, for deals that closed")
-
-
-def _skill(gains: Floats, rows: Sample, settings: TrainSettings, question: str) -> Skill:
-    if len(gains) == 0:
-        return Skill(False, float("nan"), float("nan"), float("nan"), 0, question)
-    gain, low, high = bootstrap_mean(
-        gains, rows.records, settings.resamples, settings.seed, weights=rows.weights
-    )
-    return Skill(low > 0, gain, low, high, len(gains), question)

@@ -16,11 +16,12 @@ from training.amounts import fit_amount
 from training.distill import Distilled, distill
 from training.hazard import choose_edges, fit_hazard
 from training.labels import LOST, OPEN, WON, Outcomes, outcomes
-from training.later import Verdict, Window, base_of, fit_completed, judge, level_slope, open_window
+from training.later import Verdict, Window, base_of, fit_completed, judge, open_window
 from training.marginal import Marginal, won_within
 from training.report import describe_model
 from training.samples import Sample, choose_rows, draw_snapshots, hold_out, make_sample, untimed_sample
 from training.settings import HazardSettings, TrainSettings
+from training.skill import level_slope
 
 Say = Callable[[str], None]
 
