@@ -31,7 +31,7 @@ def demo(
         str | None,
         typer.Option("--history", metavar="PATH|URL", help="Your own history instead of a simulated one."),
     ] = None,
-    leads: Annotated[int, typer.Option("--leads", help="How many leads to simulate.")] = 3000,
+    leads: Annotated[int, typer.Option("--leads", help="How many leads to simulate.")] = 6_000,
     folder: Annotated[
         Path, typer.Option("--folder", metavar="DIR", help="Where the demo keeps its files.")
     ] = _FOLDER,
