@@ -143,6 +143,19 @@ def _fit(
     hazard = fit_hazard(
         sample.x, sample.labels, edges, choice, categorical=sample.categorical, weights=sample.weights
     ).model
+    clock = replace(
+        settings.timing,
+        half_life_days=choice.half_life_days,
+        rounds=min(settings.timing.rounds, choice.rounds),
+    )
+    timing = fit_hazard(
+        sample.x,
+        sample.labels,
+        choose_edges(sample.labels, clock),
+        clock,
+        categorical=sample.categorical,
+        weights=sample.weights,
+    ).model
     amount = fit_amount(sample, deals) if spec.entity == "deal" else None
     signal = verdict is not None and verdict.skill.proven
     if verdict is None or not signal:
@@ -150,7 +163,7 @@ def _fit(
             spec.entity,
             spec,
             horizon,
-            hazard=hazard,
+            hazard=timing,
             signal=False,
             base_rate=_base_rate(sample.matrix.spec.entity, facts, marginal, horizon),
             amount=amount,
@@ -158,8 +171,8 @@ def _fit(
         return model, None
     rows = choose_rows(len(sample), _DISTILL_ROWS, settings.seed)
     learn_from = sample.take(rows)
-    timing = hazard.predict(learn_from.x, threads=choice.threads)
-    soft = won_within(timing, horizon, marginal.settled)
+    incidence = hazard.predict(learn_from.x, threads=choice.threads)
+    soft = won_within(incidence, horizon, marginal.settled)
     unseen = hold_out(learn_from.records, _HELD_OUT, settings.seed)
     copy = distill(learn_from.x, soft, unseen, settings.distill, categorical=sample.categorical)
     weight, linear = verdict.linear_weight, None
@@ -173,7 +186,7 @@ def _fit(
         booster=copy.booster,
         linear=linear,
         weights=(weight, 1.0 - weight) if linear is not None else (0.0, 1.0),
-        hazard=hazard,
+        hazard=timing,
         base_rate=marginal.probability(horizon),
         amount=amount,
     )

@@ -171,6 +171,10 @@ class TrainSettings:
         Of the bootstrap that decides whether there is skill.
     seed : int
     hazard : HazardSettings
+        Who wins.
+    timing : HazardSettings
+        When: a finer hazard, whose distribution in time is served. It takes the half-life that validation
+        chooses for the other, and no more rounds than it.
     distill : DistillSettings
     audit : AuditSettings
     """
@@ -189,6 +193,11 @@ class TrainSettings:
     resamples: int = 500
     seed: int = 7
     hazard: HazardSettings = field(default_factory=HazardSettings)
+    timing: HazardSettings = field(
+        default_factory=lambda: HazardSettings(
+            intervals=45, leaves=15, rows_per_leaf=100, features_per_tree=0.7, rounds=100
+        )
+    )
     distill: DistillSettings = field(default_factory=DistillSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
 

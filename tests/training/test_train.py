@@ -25,6 +25,7 @@ FAST = TrainSettings(
     linear_rows=1_000,
     resamples=200,
     hazard=HazardSettings(intervals=12, periods=12_000, rounds=60, most_rounds=60),
+    timing=HazardSettings(intervals=12, periods=12_000, rounds=30),
     distill=DistillSettings(rounds=60),
 )
 

@@ -63,7 +63,7 @@ def test_the_first_trial_is_what_was_given(history: History) -> None:
         "leaves": 7,
         "rows_per_leaf": 30,
         "features_per_tree": 0.25,
-        "learning_rate": pytest.approx(0.05),
+        "learning_rate": pytest.approx(0.08),
         "intervals": 5,
     }
     assert found.trials[1].hazard != found.trials[0].hazard
