@@ -129,8 +129,8 @@ def broad(spec: FeatureSpec) -> list[Case]:
         cases.append(
             Case(
                 {"group": f"channel_{name}"},
-                {"group": f"by {channel}"},
-                {"group": f"par {_CHANNELS_FR.get(channel, channel)}"},
+                {"group": f"{channel} activities"},
+                {"group": f"activités par {_CHANNELS_FR.get(channel, channel)}"},
             )
         )
     return cases

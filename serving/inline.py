@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,13 @@ from features import Snapshots, prepare_rows
 from serving.bundle import ModelBundle
 from serving.problems import NO_MODEL, Refusal
 from serving.reading import Received
-from serving.schemas import Fault, RecordError
+from serving.schemas import Fault, RecordError, Unscored
 from serving.scoring import Missing, Reason, Scores, score
 
 _REMEDIES = {
     "not_known_yet": "it was not recorded before as_of; score it at a later moment",
     "closed": "it was closed before as_of; only open records are scored",
+    "too_early": "the history that the model learned from holds too few outcomes; train again later",
 }
 
 
@@ -72,8 +73,8 @@ def facts(bundle: ModelBundle) -> dict[str, Any]:
 
 
 def _unscored(place: int, record_id: str, why: Missing, as_of: datetime) -> RecordError:
-    """Say why an open question stays open; an inline record is there, so it is early or closed."""
-    code: Literal["not_known_yet", "closed"] = "closed" if why == "closed" else "not_known_yet"
+    """Say why an open question stays open; an inline record is there, so it is never unknown or gone."""
+    code: Unscored = why if why == "closed" or why == "too_early" else "not_known_yet"
     fault = Fault(field="", code=code, value=as_of.isoformat(), remedy=_REMEDIES[code])
     return RecordError(index=place, id=record_id, code=code, faults=[fault])
 

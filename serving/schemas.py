@@ -196,12 +196,16 @@ class Fault(BaseModel):
     remedy: str
 
 
+#: Why a valid record has no score.
+Unscored = Literal["not_known_yet", "closed", "too_early"]
+
+
 class RecordError(BaseModel):
     """Why a record has no score."""
 
     index: int
     id: str | None
-    code: Literal["invalid_record", "duplicate_id", "not_known_yet", "closed"]
+    code: Literal["invalid_record", "duplicate_id"] | Unscored
     faults: Annotated[list[Fault], Field(min_length=1)]
 
 

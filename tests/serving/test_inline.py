@@ -168,6 +168,15 @@ def test_no_signal_is_said(bundle: ModelBundle) -> None:
     assert answered["scores"][0]["reasons"]["raising"] == []
 
 
+def test_too_early_is_an_error_of_each_record(bundle: ModelBundle) -> None:
+    """Where the model learned from too few outcomes, no score is given, and the record's error says why."""
+    early = dataclasses.replace(bundle.models["lead"], signal=False, too_early=True)
+    answered = ask(dataclasses.replace(bundle, models={"lead": early}), "lead", [LEAD])
+    assert answered["scores"] == []
+    assert [error["code"] for error in answered["errors"]] == ["too_early"]
+    assert "too few outcomes" in answered["errors"][0]["faults"][0]["remedy"]
+
+
 def test_a_bundle_without_the_model_refuses(bundle: ModelBundle) -> None:
     """Asked for deals, a bundle of leads refuses with 404 and says what it lacks."""
     with pytest.raises(Refusal, match="no model of deals") as caught:
