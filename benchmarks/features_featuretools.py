@@ -2,8 +2,8 @@
 
 Featuretools does not work with pandas 3, so it runs in an environment of its own, which this makes once:
 
-    python -m venv /tmp/featuretools && /tmp/featuretools/bin/pip install featuretools pyarrow "pandas<3"
-    python benchmarks/features_featuretools.py --python /tmp/featuretools/bin/python
+    python -m venv .venv-featuretools && .venv-featuretools/bin/pip install featuretools pyarrow "pandas<3"
+    python benchmarks/features_featuretools.py --python .venv-featuretools/bin/python
 
 Both build, for each snapshot, the number of events and the days since the last, of all events and of those
 of each direction, channel and kind. Featuretools walks through the distinct moments one by one, so its size
