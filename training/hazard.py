@@ -187,8 +187,12 @@ def period_weights(
 ) -> Floats:
     """Weigh each row by its snapshot, and by how long before the end of observation its interval began."""
     own = np.ones(len(periods.snapshot)) if weights is None else weights[periods.snapshot]
+    return fade(own, labels.observed[periods.snapshot] - np.array(edges)[periods.interval], half_life_days)
+
+
+def fade(weights: Floats, ages: Floats, half_life_days: float | None) -> Floats:
+    """Give weights that halve with each half-life of age, in days; as they are without one."""
     if half_life_days is None:
-        return own
-    ages = labels.observed[periods.snapshot] - np.array(edges)[periods.interval]
-    faded: Floats = own * np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
+        return weights
+    faded: Floats = weights * np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
     return faded

@@ -21,7 +21,14 @@ from features import learn_spec
 from serving.calibration import Calibrator
 from serving.linear import LinearPart
 from serving.timing import HazardModel, Timing
-from training.hazard import FittedHazard, choose_edges, fit_hazard, period_weights, person_periods
+from training.hazard import (
+    FittedHazard,
+    choose_edges,
+    fade,
+    fit_hazard,
+    period_weights,
+    person_periods,
+)
 from training.labels import OPEN, WON, Outcomes, outcomes
 from training.linear import complete_labels, fit_linear
 from training.marginal import Marginal, count, won_within
@@ -211,16 +218,8 @@ def fit_completed(
     """Fit the linear part to what happened, and to the hazard's conditional chance where nothing has yet."""
     timing = hazard.predict(sample.x, threads=settings.hazard.threads)
     target = complete_labels(sample.labels, timing, won_within(timing, horizon, marginal.settled), horizon)
-    weights = faded_weights(sample, half_life_days)
+    weights = fade(sample.weights, sample.labels.observed, half_life_days)
     return fit_linear(sample.x, target, sample.categorical, settings.linear_strength, weights)
-
-
-def faded_weights(sample: Sample, half_life_days: float | None) -> Floats:
-    """Weigh snapshots by themselves and by how long ago they were taken."""
-    if half_life_days is None:
-        return sample.weights
-    faded: Floats = sample.weights * np.power(0.5, sample.labels.observed / half_life_days)
-    return faded
 
 
 def mixed_margin(ever: Floats, linear: Floats | None, weight: float) -> Floats:

@@ -134,6 +134,7 @@ def track(
             _log_files(client, run_id, trained, settings, history, tuned)
             version = _register(client, run_id, experiment_id, registered_name, bundle)
         except BaseException:
+            # Also when interrupted: a run that did not end is never left looking as if it were going on.
             client.set_terminated(run_id, "FAILED")
             raise
         client.set_terminated(run_id, "FINISHED")

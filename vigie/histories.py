@@ -33,6 +33,7 @@ def store_to_load(url: str) -> Iterator[Store]:
     try:
         yield Store.open(url, create=True)
     except BaseException:
+        # Also when interrupted: a store that was made for a load that failed is taken away again.
         if path is not None and is_new:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
