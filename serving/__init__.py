@@ -2,6 +2,7 @@
 
 from serving.bundle import ModelBundle
 from serving.calibration import Calibrator
+from serving.expected import Chances, deal_chances
 from serving.linear import LinearPart, Term
 from serving.outcome_model import AmountModel, OutcomeModel
 from serving.reasons import Effects, explain
@@ -11,6 +12,7 @@ from serving.timing import HazardModel, Timing
 __all__ = [
     "AmountModel",
     "Calibrator",
+    "Chances",
     "Effects",
     "HazardModel",
     "LinearPart",
@@ -20,6 +22,7 @@ __all__ = [
     "Scores",
     "Term",
     "Timing",
+    "deal_chances",
     "explain",
     "score",
 ]

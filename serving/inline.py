@@ -12,7 +12,8 @@ from serving.bundle import ModelBundle
 from serving.problems import NO_MODEL, Refusal
 from serving.reading import Received
 from serving.schemas import Fault, RecordError, Unscored
-from serving.scoring import Missing, Reason, Scores, score
+from serving.expected import Missing
+from serving.scoring import Reason, Scores, score
 
 _REMEDIES = {
     "not_known_yet": "it was not recorded before as_of; score it at a later moment",

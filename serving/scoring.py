@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,16 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError
 from crm.history import History
-from features import FeatureSpec, Prepared, Snapshots, build_features, describe, format_value, prepare
+from features import FeatureSpec, Prepared, Snapshots, describe, format_value, prepare
 from features.entry import Language
 from serving.bundle import ModelBundle
+from serving.expected import Missing, expected_amount, look_up
 from serving.outcome_model import OutcomeModel
 from serving.reasons import Groups, explain, strongest
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Moments = NDArray[np.datetime64]
-
-#: Why a record has no score.
-Missing = Literal["unknown", "not_known_yet", "closed", "gone", "too_early"]
 
 _DAY = 86_400_000_000
 
@@ -134,18 +132,14 @@ def score(
     model = model_of(bundle, entity)
     prepared = history if isinstance(history, Prepared) else prepare(history, model.spec)
     asked = snapshots if isinstance(snapshots, Snapshots) else _read(snapshots)
-    matrix = build_features(prepared, asked)
-    missing = _missing(prepared, asked)
-    if model.too_early:
-        missing = ["too_early" if why is None else why for why in missing]
-    rows = np.array([place for place, why in enumerate(missing) if why is None], np.int64)
-    x = matrix.values[rows]  # noqa: PD011 - a FeatureMatrix, not a frame
+    seen = look_up(model, prepared, asked)
+    rows, x = seen.rows, seen.x
     found = explain(model, x)
     groups = groups_of(model.spec)
     effects = groups.effects(found.values)
     raising, lowering = strongest(effects, top)
     reader = _Reader(model.spec, language, x, found.values, effects, groups)
-    n = len(missing)
+    n = len(seen.missing)
     closes = _closes(model, x, asked.as_of[rows])
     return Scores(
         entity=entity,
@@ -158,9 +152,9 @@ def score(
         close_p10=_spread_moments(closes[0], rows, n),
         close_p50=_spread_moments(closes[1], rows, n),
         close_p90=_spread_moments(closes[2], rows, n),
-        expected_amount=_spread(_amounts(model, x), rows, n),
+        expected_amount=expected_amount(model, seen.amount),
         model_version=bundle.version,
-        reason_missing=missing,
+        reason_missing=seen.missing,
         raising=_spread_reasons(reader.read(raising, 1.0), rows, n),
         lowering=_spread_reasons(reader.read(lowering, -1.0), rows, n),
         other_effects=_spread(_others(effects, raising, lowering), rows, n),
@@ -190,24 +184,6 @@ def _read(snapshots: pd.DataFrame) -> Snapshots:
     return Snapshots(ids, as_of)
 
 
-def _missing(prepared: Prepared, asked: Snapshots) -> list[Missing | None]:
-    """Say why each snapshot has no score; None where the record was open."""
-    records = prepared.records
-    as_of = np.asarray(asked.as_of, "datetime64[us]").view(np.int64)
-    rank = np.array([records.rank_of.get(record, -1) for record in asked.record_id], np.int64)
-    why: list[Missing | None] = []
-    for place, moment in zip(rank.tolist(), as_of.tolist(), strict=True):
-        if place < 0:
-            why.append("unknown")
-        elif records.recorded[place] >= moment:
-            why.append("not_known_yet")
-        elif records.closed[place] < moment:
-            why.append("closed")
-        else:
-            why.append("gone" if records.gone[place] < moment else None)
-    return why
-
-
 def _closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Moments, Moments]:
     """Give the start of the shortest interval holding 80%, the median, and its end."""
     if model.hazard is None or model.entity != "deal":
@@ -218,13 +194,6 @@ def _closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Mo
     median = timing.quantile(np.full((len(x), 1), 0.5))[:, 0]
     first, middle, last = (as_of + (d * _DAY).astype("timedelta64[us]") for d in (start, median, end))
     return first, middle, last
-
-
-def _amounts(model: OutcomeModel, x: Floats) -> Floats:
-    if model.amount is None or model.amount.feature not in model.spec.names:
-        return np.full(len(x), np.nan)
-    amounts: Floats = x[:, model.spec.names.index(model.amount.feature)] * model.amount.factor
-    return amounts
 
 
 def _others(effects: Floats, raising: Ints, lowering: Ints) -> Floats:
