@@ -9,10 +9,10 @@ import numpy as np
 
 from features import Snapshots, prepare_rows
 from serving.bundle import ModelBundle
+from serving.expected import Missing
 from serving.problems import NO_MODEL, Refusal
 from serving.reading import Received
 from serving.schemas import Fault, RecordError, Unscored
-from serving.expected import Missing
 from serving.scoring import Reason, Scores, score
 
 _REMEDIES = {
