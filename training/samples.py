@@ -12,6 +12,7 @@ import pandas as pd
 
 from crm.history import History
 from crm.known import closing_time
+from crm.moments import DAY, column_in_micros
 from features import FeatureMatrix, FeatureSpec, build_features, weekly_snapshots
 from training.labels import Labels, Outcomes, label
 from training.settings import TrainSettings
@@ -147,8 +148,7 @@ def make_sample(
     weights = np.ones(len(snapshots))
     if spec.entity == "lead":
         known = history.leads.set_index("lead_id")["recorded_at"].reindex(snapshots["record_id"])
-        known_at = pd.DatetimeIndex(known).as_unit("us").asi8
-        age = (pd.DatetimeIndex(snapshots["as_of"]).as_unit("us").asi8 - known_at) / 86_400e6
+        age = (column_in_micros(snapshots["as_of"]) - column_in_micros(known)) / DAY
         weights = 1.0 / (1.0 + np.floor(age / settings.every_days)) ** settings.lead_decay
     return Sample(snapshots, matrix, labels, weights)
 
