@@ -19,6 +19,8 @@ TOTAL: Final = "total"
 
 #: Groups through the rep who owns a record, and the column of ``users`` that names each.
 _THROUGH_OWNER = {"team": "team", "manager": "manager_id", "region": "region"}
+#: Columns that can group, and that no list of groups names: nearly every value is a group of its own.
+_MEANS_LITTLE = frozenset({"amount", "monthly_amount", "sequence", "name"})
 #: What a row may refer to, and through which other records where it does not do so itself.
 _VIA: dict[str, tuple[str, ...]] = {"deals": (), "leads": ("deals",), "accounts": ("deals", "leads")}
 
@@ -80,9 +82,9 @@ def owner_of(history: History, records: pd.DataFrame) -> pd.Series:
     for column in ("owner_id", "user_id"):
         if column in records.columns:
             owners = owners.fillna(records[column])
-    for column, table in (("deal_id", "deals"), ("lead_id", "leads")):
-        if column in records.columns and owners.isna().any():
-            owners = owners.fillna(_looked_up(history, records[column], table, "owner_id"))
+    for table in ("deals", "leads"):
+        if _can_link(records, table) and owners.isna().any():
+            owners = owners.fillna(_looked_up(history, _linked(history, records, table), table, "owner_id"))
     return owners
 
 
@@ -91,12 +93,14 @@ def groups_there_are(history: History, records: pd.DataFrame) -> list[str]:
     own = [
         str(name)
         for name in records.columns
-        if not isinstance(records[name].dtype, pd.DatetimeTZDtype) and not str(name).endswith("_id")
+        if not isinstance(records[name].dtype, pd.DatetimeTZDtype)
+        and not str(name).endswith("_id")
+        and name not in _MEANS_LITTLE
     ]
     linked = [
         f"{table[:-1]}.{name}"
         for table in _VIA
-        if _can_link(records, table)
+        if _can_link(records, table) and not set(history.attributes(table)) <= set(own)
         for name in history.attributes(table)
     ]
     return list(dict.fromkeys(["owner", *_THROUGH_OWNER, *own, *linked]))
@@ -129,9 +133,8 @@ def _linked(history: History, records: pd.DataFrame, table: str) -> pd.Series:
     key = TABLES[table].key
     ids = records[key] if key in records.columns else pd.Series(pd.NA, index=records.index, dtype="str")
     for via in _VIA[table]:
-        link = TABLES[via].key
-        if link in records.columns and ids.isna().any():
-            ids = ids.fillna(_looked_up(history, records[link], via, key))
+        if _can_link(records, via) and ids.isna().any():
+            ids = ids.fillna(_looked_up(history, _linked(history, records, via), via, key))
     return ids
 
 
