@@ -12,6 +12,7 @@ from crm.history import History
 from crm.schema import TABLES, Table
 from crm.store.address import StoreAddress
 from crm.store.bulk import Transaction
+from crm.store.facts import enter_facts, read_facts
 from crm.store.faults import explain
 from crm.store.layout import ATTRIBUTES, LOADS, STORED
 from crm.store.reports import Load, LoadReport, RowCounts, dump_counts, read_counts
@@ -77,6 +78,7 @@ class Store:
         exported_at: pd.Timestamp | None,
         mapping_digest: str = "",
         loaded_at: pd.Timestamp | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> LoadReport:
         """Merge frames into the store by key, all of them or none.
 
@@ -95,11 +97,14 @@ class Store:
             Of the mapping that read them.
         loaded_at : Timestamp, optional
             Now.
+        facts : mapping of str to str, optional
+            What the source says about the history as a whole, see :data:`crm.history.FACTS`; it takes the
+            place of what this source said before. None leaves that as it is.
 
         Raises
         ------
         ExportError
-            Where a frame is not valid, see :func:`crm.validation.validate`.
+            Where a frame is not valid, see :func:`crm.validation.validate`, or a fact is not known.
         StoreError
             Where the store cannot be written: the disk is full, it is locked.
         """
@@ -112,7 +117,8 @@ class Store:
             for name, table in TABLES.items():
                 if name in frames:
                     counts[name] = _load_table(transaction, table, frames[name], source, load_id)
-            report = LoadReport(load_id, counts)
+            is_said_anew = facts is not None and enter_facts(transaction, source, facts, load_id)
+            report = LoadReport(load_id, counts, facts_changed=is_said_anew)
             earlier = _same_load(transaction, load_id, source, exported_at, mapping_digest)
             if earlier is not None and not report.is_change:
                 return LoadReport(earlier, counts)
@@ -124,6 +130,8 @@ class Store:
     def read(self, tables: Iterable[str] | None = None) -> History:
         """Give the history, or those tables of it and the others empty, all as of one moment.
 
+        Where sources differ in a fact about the history, what was said last counts.
+
         Raises
         ------
         StoreError
@@ -131,7 +139,8 @@ class Store:
         """
         names = list(TABLES) if tables is None else list(tables)
         with Transaction(self.address) as transaction:
-            return History.of({name: _read_table(transaction, TABLES[name]) for name in names})
+            frames = {name: _read_table(transaction, TABLES[name]) for name in names}
+            return History.of(frames, read_facts(transaction))
 
     def loads(self) -> list[Load]:
         """Give the loads, the first first."""

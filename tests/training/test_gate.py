@@ -244,10 +244,10 @@ def test_settings_come_back_from_a_bundle(history: History) -> None:
 
 
 def test_observation_ends_just_after_the_last_thing_known(history: History) -> None:
-    """The end is later than every row, by a microsecond; an empty history has none."""
+    """The end is later than every row, by a second at most; an empty history has none."""
     end = observed_until(history)
     assert known_at(history, end).activities.equals(history.activities)
-    before = known_at(history, end - pd.Timedelta(microseconds=1))
+    before = known_at(history, end - pd.Timedelta(seconds=1))
     assert not all(frame.equals(history.frames()[name]) for name, frame in before.frames().items())
-    with pytest.raises(NotEnoughData, match="the history is empty"):
+    with pytest.raises(NotEnoughData, match="the history holds nothing yet"):
         observed_until(History())
