@@ -1,0 +1,231 @@
+"""What KPIs are measured on: the history as it was known, prepared once for every KPI and period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import pandas as pd
+
+from crm.errors import InputError
+from crm.groups import TOTAL, can_group, group_of
+from crm.history import History, empty_frame, utc
+from crm.known import known_at, known_time
+from crm.money import Rates, in_currency
+from crm.periods import Period
+from crm.schema import ACTIVITIES, TABLES
+
+#: The fact of a history that says what a lead's outcome is, where its mapping does.
+_LEAD_OUTCOME = "lead_outcome"
+
+
+@dataclass(frozen=True)
+class KpiSettings:
+    """What a team may define its own way.
+
+    Parameters
+    ----------
+    answer_hours : float
+        Within how many hours a lead should be answered.
+    reply_days : float
+        Within how many days an action of the prospect counts as a reply to ours.
+    qualified_stages : tuple of str
+        The stages of a lead that count as qualified; empty for those whose name says so.
+    """
+
+    answer_hours: float = 24.0
+    reply_days: float = 7.0
+    qualified_stages: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("answer_hours", "reply_days"):
+            if not 0 < getattr(self, name) < 10_000:
+                raise InputError(
+                    f"{name} = {getattr(self, name)} is no length of time: give a number above 0"
+                )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The history as it was known at a moment, and how its records are grouped and valued.
+
+    Make it with :func:`gather`. Everything in it was known strictly before ``as_of``.
+
+    Parameters
+    ----------
+    records : History
+        Every table but the activities, which are many: see :attr:`history` and
+        :meth:`activities_where`.
+    as_of : Timestamp
+    by : str, optional
+        The group, as :func:`crm.groups.group_of` names it.
+    rates : Rates
+    zone : str
+        The time zone in which months begin.
+    currency : str
+        What money is in; empty where the history does not say.
+    settings : KpiSettings
+    every_activity : DataFrame
+        Of the whole history, not yet cut at ``as_of``.
+    """
+
+    records: History
+    as_of: pd.Timestamp
+    by: str | None
+    rates: Rates
+    zone: str
+    currency: str
+    settings: KpiSettings
+    every_activity: pd.DataFrame = field(repr=False)
+
+    @cached_property
+    def leads(self) -> pd.DataFrame:
+        """Leads known, with ``converted``: whether each became a purchase, as far as is known.
+
+        A lead is converted when a deal linked to it is won; or, where the mapping says so or no deal is
+        linked to any lead, when the CRM records it as won.
+        """
+        leads = self.records.leads
+        return leads.assign(converted=converted(self.records))
+
+    @property
+    def deals(self) -> pd.DataFrame:
+        """Deals known."""
+        return self.records.deals
+
+    @cached_property
+    def history(self) -> History:
+        """The whole history as it was known, with its activities."""
+        return replace(self.records, activities=self.every_activity[self.is_known].reset_index(drop=True))
+
+    @cached_property
+    def is_known(self) -> pd.Series:
+        """Which rows of ``every_activity`` were known."""
+        return known_time(ACTIVITIES, self.every_activity) < self.as_of
+
+    def activities_where(self, rows: pd.Series, columns: Iterable[str] | None = None) -> pd.DataFrame:
+        """Give the known activities among these rows of ``every_activity``, with these columns."""
+        return self.every_activity.loc[
+            rows & self.is_known, slice(None) if columns is None else list(columns)
+        ]
+
+    def can_group(self, records: pd.DataFrame) -> bool:
+        """Say whether these records have the group that was asked for."""
+        return self.by is not None and can_group(self.records, records, self.by)
+
+    def group(self, records: pd.DataFrame) -> pd.Series:
+        """Give the group of each record; the total's where none was asked for, or these records have none."""
+        if self.by is None or not self.can_group(records):
+            return pd.Series(TOTAL, index=records.index, dtype="str")
+        return group_of(self.records, records, self.by)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Every group that a lead or a deal belongs to, in order; the rows of every KPI name each."""
+        found: set[str] = set()
+        for records in (self.records.leads, self.records.deals):
+            if self.can_group(records):
+                found |= set(self.group(records).unique())
+        return tuple(sorted(found))
+
+    def in_currency(self, amounts: pd.Series, currencies: pd.Series, moments: pd.Series) -> pd.Series:
+        """Give amounts in the reporting currency, at each moment's rate; at that of ``as_of`` without one."""
+        return in_currency(amounts, currencies, moments.fillna(self.as_of), self.rates, self.zone)
+
+    def at(self, moment: pd.Timestamp) -> Evidence:
+        """Give the evidence as of an earlier moment: what was known by ``as_of`` and held then."""
+        if moment >= self.as_of:
+            return self
+        found = self._earlier.get(moment)
+        if found is None:
+            found = replace(self, records=known_at(self.records, moment), as_of=moment)
+            self._earlier[moment] = found
+        return found
+
+    @cached_property
+    def _earlier(self) -> dict[pd.Timestamp, Evidence]:
+        return {}
+
+
+def gather(
+    history: History,
+    as_of: pd.Timestamp,
+    *,
+    by: str | None = None,
+    rates: Rates | None = None,
+    zone: str = "UTC",
+    settings: KpiSettings | None = None,
+    tables: Iterable[str] | None = None,
+) -> Evidence:
+    """Prepare what KPIs are measured on.
+
+    Parameters
+    ----------
+    history : History
+    as_of : Timestamp
+        With a time zone; nothing recorded at or after it is left.
+    by : str, optional
+        The group of :func:`crm.groups.group_of`.
+    rates : Rates, optional
+        Needed where amounts are in several currencies.
+    zone : str
+        The IANA time zone in which months begin.
+    settings : KpiSettings, optional
+    tables : iterable of str, optional
+        The tables needed; all by default. Leads, deals, accounts, users, changes and targets always are.
+
+    Raises
+    ------
+    InputError
+        Where no record has such a group.
+    """
+    moment = utc(as_of)
+    needed = set(TABLES) if tables is None else set(tables)
+    needed |= {"leads", "deals", "accounts", "users", "changes", "targets"}
+    spared = {"activities", *(set(TABLES) - needed)}
+    kept = {
+        name: empty_frame(TABLES[name]) if name in spared else frame
+        for name, frame in history.frames().items()
+    }
+    rates = rates or Rates.none()
+    records = known_at(History.of(kept, history.facts), moment)
+    every = history.activities if "activities" in needed else empty_frame(ACTIVITIES)
+    evidence = Evidence(
+        records=records,
+        as_of=moment,
+        by=by,
+        rates=rates,
+        zone=zone,
+        currency=rates.currency or _only_currency(records),
+        settings=settings or KpiSettings(),
+        every_activity=every,
+    )
+    if by is not None and not any(evidence.can_group(frame) for frame in history.frames().values()):
+        group_of(records, records.deals, by)  # raises, and lists what there is
+    return evidence
+
+
+def converted(records: History) -> pd.Series:
+    """Say of each lead whether it became a purchase, as far as the history knows.
+
+    Returns
+    -------
+    Series of bool, shape (n_leads,)
+    """
+    linked = records.deals["lead_id"]
+    asked = records.facts.get(_LEAD_OUTCOME, "deals" if linked.notna().any() else "leads")
+    if asked == "deals":
+        return records.leads["lead_id"].isin(linked[records.deals["outcome"] == "won"])
+    return (records.leads["outcome"] == "won").fillna(False).astype(bool)
+
+
+def within(moments: pd.Series, period: Period) -> pd.Series:
+    """Say which moments lie in a period; a missing one lies in none."""
+    return (moments >= period.start) & (moments < period.end)
+
+
+def _only_currency(records: History) -> str:
+    """Give the one currency that deals name; empty where they name none, or several."""
+    names = {str(name).strip().upper() for name in records.deals["currency"].dropna().unique()} - {""}
+    return names.pop() if len(names) == 1 else ""
