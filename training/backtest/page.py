@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def make_page(report: dict[str, Any]) -> str:
+    return ""
