@@ -96,7 +96,8 @@ def stage_order(visits: pd.DataFrame) -> tuple[str, ...]:
 
 def in_days(lengths: pd.Series) -> pd.Series:
     """Give lengths of time in days of 24 hours."""
-    return lengths.dt.total_seconds() / 86_400
+    days: pd.Series = lengths.dt.total_seconds() / 86_400
+    return days
 
 
 def _deals(known: History, as_of: pd.Timestamp) -> pd.DataFrame:
