@@ -84,8 +84,30 @@ def owner_of(history: History, records: pd.DataFrame) -> pd.Series:
             owners = owners.fillna(records[column])
     for table in ("deals", "leads"):
         if _can_link(records, table) and owners.isna().any():
-            owners = owners.fillna(_looked_up(history, _linked(history, records, table), table, "owner_id"))
+            owners = owners.fillna(_looked_up(history, linked_id(history, records, table), table, "owner_id"))
     return owners
+
+
+def linked_id(history: History, records: pd.DataFrame, table: str) -> pd.Series:
+    """Give the id of the deal, lead or account of each record: its own, else that of its deal, or lead.
+
+    Parameters
+    ----------
+    history : History
+    records : DataFrame, shape (n_records, n_columns)
+    table : {"deals", "leads", "accounts"}
+
+    Returns
+    -------
+    Series of str, shape (n_records,)
+        With the index of ``records``; missing where the history does not say.
+    """
+    key = TABLES[table].key
+    ids = records[key] if key in records.columns else pd.Series(pd.NA, index=records.index, dtype="str")
+    for via in _VIA[table]:
+        if _can_link(records, via) and ids.isna().any():
+            ids = ids.fillna(_looked_up(history, linked_id(history, records, via), via, key))
+    return ids
 
 
 def groups_there_are(history: History, records: pd.DataFrame) -> list[str]:
@@ -120,22 +142,12 @@ def _column(history: History, records: pd.DataFrame, by: str) -> pd.Series:
         there_are = ", ".join(groups_there_are(history, records))
         raise InputError(f"group {shorten(by)!r} is not known for these records: give one of {there_are}")
     entity, _, name = by.partition(".")
-    return _looked_up(history, _linked(history, records, f"{entity}s"), f"{entity}s", name)
+    return _looked_up(history, linked_id(history, records, f"{entity}s"), f"{entity}s", name)
 
 
 def _can_link(records: pd.DataFrame, table: str) -> bool:
     key = TABLES[table].key
     return key in records.columns or any(TABLES[via].key in records.columns for via in _VIA[table])
-
-
-def _linked(history: History, records: pd.DataFrame, table: str) -> pd.Series:
-    """Give the id of the deal, lead or account of each record: its own, else that of its deal, or lead."""
-    key = TABLES[table].key
-    ids = records[key] if key in records.columns else pd.Series(pd.NA, index=records.index, dtype="str")
-    for via in _VIA[table]:
-        if _can_link(records, via) and ids.isna().any():
-            ids = ids.fillna(_looked_up(history, _linked(history, records, via), via, key))
-    return ids
 
 
 def _looked_up(history: History, ids: pd.Series, table: str, column: str) -> pd.Series:

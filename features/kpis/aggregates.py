@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.groups import TOTAL
+from crm.periods import Period
 from features.kpis.evidence import Evidence
 
 #: The columns of a KPI's rows, before :func:`features.kpis.measure_kpis` adds whose and when.
@@ -63,7 +64,7 @@ def ratio_rows(
         the American Statistical Association* 22, 209-212).
     """
     ones = pd.Series(1.0, index=records.index)
-    sums = _summed(
+    sums = summed(
         evidence,
         records,
         detail,
@@ -72,9 +73,11 @@ def ratio_rows(
         n=ones,
         censored=ones * 0 if censored is None else censored,
     )
-    rows = sums.assign(value=_divided(sums["numerator"], sums["denominator"]))
+    rows = sums.assign(value=divided(sums["numerator"], sums["denominator"]))
     if wilson:
-        rows["low"], rows["high"] = _wilson(rows["numerator"].to_numpy(), rows["denominator"].to_numpy())
+        rows["low"], rows["high"] = wilson_interval(
+            rows["numerator"].to_numpy(), rows["denominator"].to_numpy()
+        )
     return finished(rows)
 
 
@@ -88,7 +91,7 @@ def sum_rows(
     """Add up values; the number of records where there are none."""
     ones = pd.Series(1.0, index=records.index)
     return finished(
-        _summed(evidence, records, detail, value=ones if values is None else values.fillna(0.0), n=ones)
+        summed(evidence, records, detail, value=ones if values is None else values.fillna(0.0), n=ones)
     )
 
 
@@ -97,8 +100,8 @@ def mean_rows(
 ) -> pd.DataFrame:
     """Average values; those missing are not counted."""
     there = values.notna().astype("float64")
-    sums = _summed(evidence, records, detail, numerator=values.fillna(0.0), denominator=there, n=there)
-    return finished(sums.assign(value=_divided(sums["numerator"], sums["denominator"])))
+    sums = summed(evidence, records, detail, numerator=values.fillna(0.0), denominator=there, n=there)
+    return finished(sums.assign(value=divided(sums["numerator"], sums["denominator"])))
 
 
 def median_rows(
@@ -123,8 +126,8 @@ def survival_rows(
     """Take the median of durations of which some are not over yet, with its 95% range.
 
     The estimator is Kaplan's and Meier's (1958, *Journal of the American Statistical Association* 53,
-    457-481), with late entry where records were only watched from some age on. The median is the first duration beyond
-    which less than half remain; NaN where more do to the end.
+    457-481), with late entry where records were only watched from some age on. The median is the first
+    duration beyond which less than half remain; NaN where half or more do to the end.
 
     Parameters
     ----------
@@ -160,6 +163,21 @@ def finished(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: "" if name in _TEXT else np.nan for name in missing})[list(ROW)]
 
 
+def placed(
+    rows: pd.DataFrame, name: str, evidence: Evidence, period: Period, unit: str = "currency"
+) -> pd.DataFrame:
+    """Say which KPI rows are of, over which period, as of when, by which group and in what unit."""
+    return rows.assign(
+        kpi=name,
+        period=period.name,
+        period_start=period.start,
+        period_end=period.end,
+        as_of=evidence.as_of,
+        by=evidence.by or "",
+        unit=unit.replace("currency", evidence.currency or "currency"),
+    )
+
+
 def noted(rows: pd.DataFrame, note: str) -> pd.DataFrame:
     """Add a remark to every row."""
     return rows.assign(note=[f"{old}; {note}" if old else note for old in rows["note"]]) if note else rows
@@ -181,9 +199,10 @@ def _survival(some: pd.DataFrame) -> tuple[float, float, float, float, float]:
     return curve.quantile(0.5), low, high, n, censored
 
 
-def _summed(
+def summed(
     evidence: Evidence, records: pd.DataFrame, detail: pd.Series | None, **columns: pd.Series
 ) -> pd.DataFrame:
+    """Add up columns, for the total and each group, apart by detail: one row each, with ``group, detail``."""
     frame = _doubled(evidence, records, detail, columns)
     sums = frame.groupby(["group", "detail"], sort=False)[list(columns)].sum()
     return _completed(evidence, sums, fill=dict.fromkeys(columns, 0.0))
@@ -213,13 +232,15 @@ def _no_keys() -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([[], []], names=["group", "detail"])
 
 
-def _divided(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
+def divided(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
+    """Divide; NaN where there is nothing to divide by."""
     return numerator / denominator.where(denominator != 0)
 
 
-def _wilson(
+def wilson_interval(
     k: npt.NDArray[np.float64], n: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Give the 95% score interval of k among n (Wilson 1927); NaN of none."""
     n = np.where(n > 0, n, np.nan)
     share = k / n
     middle = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)

@@ -5,11 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crm.errors import InputError, shorten
-from features.kpis import funnel
+from features.kpis import (
+    activation,
+    baskets,
+    customers,
+    cycles,
+    deals,
+    engagement,
+    funnel,
+    pipeline,
+    stages,
+    surveys,
+)
 from features.kpis.kpi import Kpi
 
 #: In the order in which they are shown. A new KPI is one function and one entry in the module of its subject.
-KPIS: dict[str, Kpi] = {kpi.name: kpi for kpi in (*funnel.KPIS,)}
+KPIS: dict[str, Kpi] = {
+    kpi.name: kpi
+    for kpi in (
+        *funnel.KPIS,
+        *activation.KPIS,
+        *deals.KPIS,
+        *cycles.KPIS,
+        *pipeline.KPIS,
+        *stages.KPIS,
+        *engagement.KPIS,
+        *customers.KPIS,
+        *baskets.KPIS,
+        *surveys.KPIS,
+    )
+}
 
 
 def chosen(names: Iterable[str] | None) -> list[Kpi]:

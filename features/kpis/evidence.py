@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from crm.errors import InputError
@@ -14,8 +16,12 @@ from crm.history import History, empty_frame, utc
 from crm.known import known_at, known_time
 from crm.money import Rates, in_currency
 from crm.periods import Period
-from crm.schema import ACTIVITIES, TABLES
+from crm.schema import ACTIVITIES, DEALS, LEADS, TABLES, Table
+from features.kpis.answers import hours_to_answer
+from features.kpis.stays import stage_stays
 
+#: The column of leads and deals that holds the group that was asked for, where they have it.
+GROUP = "_group"
 #: The fact of a history that says what a lead's outcome is, where its mapping does.
 _LEAD_OUTCOME = "lead_outcome"
 
@@ -32,14 +38,17 @@ class KpiSettings:
         Within how many days an action of the prospect counts as a reply to ours.
     qualified_stages : tuple of str
         The stages of a lead that count as qualified; empty for those whose name says so.
+    inactive_days : float
+        How long after an order an account still is a customer, where there are no subscriptions.
     """
 
     answer_hours: float = 24.0
     reply_days: float = 7.0
     qualified_stages: tuple[str, ...] = ()
+    inactive_days: float = 365.0
 
     def __post_init__(self) -> None:
-        for name in ("answer_hours", "reply_days"):
+        for name in ("answer_hours", "reply_days", "inactive_days"):
             if not 0 < getattr(self, name) < 10_000:
                 raise InputError(
                     f"{name} = {getattr(self, name)} is no length of time: give a number above 0"
@@ -68,6 +77,8 @@ class Evidence:
     settings : KpiSettings
     every_activity : DataFrame
         Of the whole history, not yet cut at ``as_of``.
+    other_groups : tuple of str
+        Groups to name beside those of the records.
     """
 
     records: History
@@ -78,21 +89,49 @@ class Evidence:
     currency: str
     settings: KpiSettings
     every_activity: pd.DataFrame = field(repr=False)
+    other_groups: tuple[str, ...] = ()
 
     @cached_property
     def leads(self) -> pd.DataFrame:
-        """Leads known, with ``converted``: whether each became a purchase, as far as is known.
+        """Leads known, with :data:`GROUP` and ``converted``: whether each became a purchase, as far as known.
 
         A lead is converted when a deal linked to it is won; or, where the mapping says so or no deal is
         linked to any lead, when the CRM records it as won.
         """
-        leads = self.records.leads
+        leads = self._grouped(self.records.leads, LEADS)
         return leads.assign(converted=converted(self.records))
 
-    @property
+    @cached_property
     def deals(self) -> pd.DataFrame:
-        """Deals known."""
-        return self.records.deals
+        """Deals known, with :data:`GROUP`."""
+        return self._grouped(self.records.deals, DEALS)
+
+    @cached_property
+    def answer_hours(self) -> pd.Series:
+        """Hours to the first answer of each lead: see :func:`features.kpis.answers.hours_to_answer`."""
+        return hours_to_answer(self.records, self.every_activity, self.lead_of_activity, self.is_known)
+
+    @cached_property
+    def lead_of_activity(self) -> npt.NDArray[np.intp]:
+        """Place in the leads of each of ``every_activity``; -1 for none."""
+        ids = pd.Index(self.records.leads["lead_id"])
+        return ids.get_indexer(pd.Index(self.every_activity["lead_id"]))
+
+    @cached_property
+    def deal_of_activity(self) -> npt.NDArray[np.intp]:
+        """Place in the deals of each of ``every_activity``; -1 for none."""
+        ids = pd.Index(self.records.deals["deal_id"])
+        return ids.get_indexer(pd.Index(self.every_activity["deal_id"]))
+
+    @cached_property
+    def lead_stays(self) -> pd.DataFrame:
+        """Every stay of a lead in a stage: see :func:`features.kpis.stays.stage_stays`."""
+        return stage_stays(self.records, "lead")
+
+    @cached_property
+    def deal_stays(self) -> pd.DataFrame:
+        """Every stay of a deal in a stage."""
+        return stage_stays(self.records, "deal")
 
     @cached_property
     def history(self) -> History:
@@ -112,34 +151,46 @@ class Evidence:
 
     def can_group(self, records: pd.DataFrame) -> bool:
         """Say whether these records have the group that was asked for."""
-        return self.by is not None and can_group(self.records, records, self.by)
+        return self.by is not None and (GROUP in records.columns or can_group(self.records, records, self.by))
 
     def group(self, records: pd.DataFrame) -> pd.Series:
         """Give the group of each record; the total's where none was asked for, or these records have none."""
         if self.by is None or not self.can_group(records):
             return pd.Series(TOTAL, index=records.index, dtype="str")
-        return group_of(self.records, records, self.by)
+        return records[GROUP] if GROUP in records.columns else group_of(self.records, records, self.by)
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
         """Every group that a lead or a deal belongs to, in order; the rows of every KPI name each."""
-        found: set[str] = set()
-        for records in (self.records.leads, self.records.deals):
-            if self.can_group(records):
-                found |= set(self.group(records).unique())
+        found = set(self.other_groups)
+        for records in (self.leads, self.deals):
+            if GROUP in records.columns:
+                found |= set(records[GROUP].unique())
         return tuple(sorted(found))
+
+    def _grouped(self, records: pd.DataFrame, table: Table) -> pd.DataFrame:
+        """Give the canonical columns of leads or deals, with the group where they have it."""
+        narrow = records[list(table.names)].reset_index(drop=True)
+        return narrow.assign(**{GROUP: self.group(records).array}) if self.can_group(records) else narrow
 
     def in_currency(self, amounts: pd.Series, currencies: pd.Series, moments: pd.Series) -> pd.Series:
         """Give amounts in the reporting currency, at each moment's rate; at that of ``as_of`` without one."""
         return in_currency(amounts, currencies, moments.fillna(self.as_of), self.rates, self.zone)
 
-    def at(self, moment: pd.Timestamp) -> Evidence:
-        """Give the evidence as of an earlier moment: what was known by ``as_of`` and held then."""
+    def deals_at(self, moment: pd.Timestamp) -> Evidence:
+        """Give the evidence on deals as of an earlier moment: what was known by ``as_of``, as it held then.
+
+        The stages of leads are not rolled back, which would take as long as all the rest: ask
+        :attr:`lead_stays`.
+        """
         if moment >= self.as_of:
             return self
         found = self._earlier.get(moment)
         if found is None:
-            found = replace(self, records=known_at(self.records, moment), as_of=moment)
+            changes = self.records.changes
+            kept = changes[(changes["entity"] != "lead") | (changes["field"] != "stage")]
+            known = known_at(replace(self.records, changes=kept), moment)
+            found = replace(self, records=known, as_of=moment, other_groups=self.groups)
             self._earlier[moment] = found
         return found
 
@@ -226,6 +277,8 @@ def within(moments: pd.Series, period: Period) -> pd.Series:
 
 
 def _only_currency(records: History) -> str:
-    """Give the one currency that deals name; empty where they name none, or several."""
-    names = {str(name).strip().upper() for name in records.deals["currency"].dropna().unique()} - {""}
+    """Give the one currency that the history names; empty where it names none, or several."""
+    tables = (records.deals, records.orders, records.subscriptions)
+    named = pd.concat([frame["currency"].dropna().drop_duplicates() for frame in tables])
+    names = {str(name).strip().upper() for name in named} - {""}
     return names.pop() if len(names) == 1 else ""

@@ -10,9 +10,9 @@ import pandas as pd
 from crm.history import History
 from crm.money import Rates
 from crm.periods import Period
+from features.kpis.aggregates import placed
 from features.kpis.catalogue import chosen
-from features.kpis.evidence import Evidence, KpiSettings, gather
-from features.kpis.kpi import Kpi
+from features.kpis.evidence import KpiSettings, gather
 from features.kpis.targets import with_targets
 
 #: The columns of the result, in order.
@@ -89,22 +89,13 @@ def measure_kpis(
     kpis = chosen(names)
     tables = {table for kpi in kpis for table in kpi.tables}
     evidence = gather(history, as_of, by=by, rates=rates, zone=zone, settings=settings, tables=tables)
-    parts = [_rows(kpi, evidence, period) for period in periods for kpi in kpis]
+    parts = [
+        placed(kpi.measure(evidence, period), kpi.name, evidence, period, kpi.unit)
+        for period in periods
+        for kpi in kpis
+    ]
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
     rows = pd.concat(parts, ignore_index=True)
     known = evidence.records
     return with_targets(rows, known.targets, known.users, evidence.as_of)[list(COLUMNS)]
-
-
-def _rows(kpi: Kpi, evidence: Evidence, period: Period) -> pd.DataFrame:
-    unit = kpi.unit.replace("currency", evidence.currency or "currency")
-    return kpi.measure(evidence, period).assign(
-        kpi=kpi.name,
-        period=period.name,
-        period_start=period.start,
-        period_end=period.end,
-        as_of=evidence.as_of,
-        by=evidence.by or "",
-        unit=unit,
-    )
