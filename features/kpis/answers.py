@@ -63,4 +63,5 @@ def _moves(known: History) -> pd.DataFrame:
         & changes["old_value"].notna()
     ]
     lead = pd.Index(known.leads["lead_id"]).get_indexer(pd.Index(moves["record_id"]))
-    return pd.DataFrame({"lead": lead, "at": moves["changed_at"].array})[lead >= 0]
+    found = pd.DataFrame({"lead": lead, "at": moves["changed_at"].array})
+    return found[found["lead"] >= 0]

@@ -48,7 +48,8 @@ def engagement(evidence: Evidence, period: Period) -> pd.DataFrame:
     wait = pd.Timedelta(days=days)
     every = evidence.every_activity
     near = (every["occurred_at"] >= period.start) & (every["occurred_at"] < period.end + wait)
-    done = evidence.activities_where(near & (every["status"] == "done"), _NEEDED)
+    columns = [name for name in every.columns if name not in ("activity_id", "status", "recorded_at")]
+    done = evidence.activities_where(near & (every["status"] == "done"), columns)
     done = done.assign(prospect=_prospect(evidence, done), channel=done["channel"].fillna(NOBODY))
     touches = done[(done["direction"] == "out") & within(done["occurred_at"], period)]
     touches = touches[touches["prospect"] >= 0].sort_values("occurred_at", kind="stable")
@@ -88,19 +89,6 @@ def _next_reply(replies: pd.DataFrame, touches: pd.DataFrame) -> pd.Series:
     )
     waited = follows["reply"] - follows["occurred_at"]
     return pd.Series(np.asarray(waited), index=touches.index)
-
-
-_NEEDED = (
-    "activity_id",
-    "lead_id",
-    "deal_id",
-    "account_id",
-    "user_id",
-    "kind",
-    "channel",
-    "direction",
-    "occurred_at",
-)
 
 
 KPIS = (

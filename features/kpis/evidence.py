@@ -114,14 +114,12 @@ class Evidence:
     @cached_property
     def lead_of_activity(self) -> npt.NDArray[np.intp]:
         """Place in the leads of each of ``every_activity``; -1 for none."""
-        ids = pd.Index(self.records.leads["lead_id"])
-        return ids.get_indexer(pd.Index(self.every_activity["lead_id"]))
+        return _places(self.records.leads["lead_id"], self.every_activity["lead_id"])
 
     @cached_property
     def deal_of_activity(self) -> npt.NDArray[np.intp]:
         """Place in the deals of each of ``every_activity``; -1 for none."""
-        ids = pd.Index(self.records.deals["deal_id"])
-        return ids.get_indexer(pd.Index(self.every_activity["deal_id"]))
+        return _places(self.records.deals["deal_id"], self.every_activity["deal_id"])
 
     @cached_property
     def lead_stays(self) -> pd.DataFrame:
@@ -274,6 +272,11 @@ def converted(records: History) -> pd.Series:
 def within(moments: pd.Series, period: Period) -> pd.Series:
     """Say which moments lie in a period; a missing one lies in none."""
     return (moments >= period.start) & (moments < period.end)
+
+
+def _places(ids: pd.Series, asked: pd.Series) -> npt.NDArray[np.intp]:
+    found: npt.NDArray[np.intp] = pd.Index(ids).get_indexer(pd.Index(asked))
+    return found
 
 
 def _only_currency(records: History) -> str:
