@@ -24,7 +24,7 @@ from serving.trees import Bins, Floats, Ints, Leaf, Node, Path, Split, TooDeep, 
 #: A table has at most so many bits; each further one doubles it.
 MAX_BITS = 8
 #: Up to so many rows, all tables are looked up at once; from there on, table by table.
-FEW = 128
+FEW = 200
 #: Rows of one pass: few at once in all tables, for the arrays' sake; many table by table, for the calls'.
 FEW_ROWS, MANY_ROWS = 32, 8192
 
@@ -197,19 +197,18 @@ class _Tables:
         for first in range(0, len(x), size):
             part = slice(first, first + size)
             bins = self._bins(x[part])
-            found[part] = self._at_once(bins) if few else self._block_by_block(bins).T
+            found[part] = (self._at_once(bins) if few else self._block_by_block(bins)).T
         return found
 
     def _at_once(self, bins: Ints) -> Floats:
         rows = bins.shape[1]
-        by_row = np.ascontiguousarray(bins.T)
-        bits = self._lookups.take(by_row[:, self._places] + self._lookup_begins)
-        patterns = np.add.reduceat(bits, self._block_begins, axis=1, dtype=np.int64)
-        parts = self._columns.take(patterns[:, self._block_of] + self._column_begins)
+        bits = self._lookups.take(bins[self._places] + self._lookup_begins[:, None])
+        patterns = np.add.reduceat(bits, self._block_begins, axis=0, dtype=np.int64)
+        parts = self._columns.take(patterns[self._block_of] + self._column_begins[:, None])
         # bincount adds in the order of the trees, as the other way does.
-        target = self._features + np.arange(rows)[:, None] * self._width
-        sums = np.bincount(target.ravel(), parts.ravel(), minlength=rows * self._width).astype(np.float64)
-        return sums.reshape(rows, self._width)
+        cells = self._features[:, None] * rows + np.arange(rows)
+        sums = np.bincount(cells.ravel(), parts.ravel(), minlength=rows * self._width).astype(np.float64)
+        return sums.reshape(self._width, rows)
 
     def _block_by_block(self, bins: Ints) -> Floats:
         sums = np.zeros((self._width, bins.shape[1]))
