@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from crm.errors import NotEnoughData
 from crm.history import History
@@ -59,6 +60,8 @@ def go_back(
 ) -> Done:
     """Say what would have been said at a cutoff, and keep it; nothing recorded later is looked at.
 
+    One thread computes: sums come out the same however many cutoffs are gone through at a time.
+
     Parameters
     ----------
     history : History
@@ -73,11 +76,12 @@ def go_back(
     failure, taken_up = "", work.has_predictions(cutoff, said_key)
     if not taken_up:
         try:
-            bundle = work.bundle(cutoff, trained_key)
-            if bundle is None:
-                bundle = train(known, cutoff, settings.train).bundle
-                work.keep_bundle(cutoff, trained_key, bundle)
-            work.keep_predictions(said_key, predict(known, bundle, cutoff, settings, forecaster))
+            with threadpool_limits(1):
+                bundle = work.bundle(cutoff, trained_key)
+                if bundle is None:
+                    bundle = train(known, cutoff, settings.train).bundle
+                    work.keep_bundle(cutoff, trained_key, bundle)
+                work.keep_predictions(said_key, predict(known, bundle, cutoff, settings, forecaster))
         except NotEnoughData as error:
             failure = str(error)
     seconds = time.perf_counter() - began
