@@ -152,7 +152,8 @@ def _can_link(records: pd.DataFrame, table: str) -> bool:
 
 def _looked_up(history: History, ids: pd.Series, table: str, column: str) -> pd.Series:
     frame: pd.DataFrame = getattr(history, table)
-    return ids.map(frame.set_index(TABLES[table].key)[column])
+    # Where none is found, what comes back would have no dtype to go on with.
+    return ids.map(frame.set_index(TABLES[table].key)[column]).astype(frame[column].dtype)
 
 
 def _named(values: pd.Series, by: str) -> pd.Series:

@@ -172,8 +172,10 @@ class Evidence:
         return narrow.assign(**{GROUP: self.group(records).array}) if self.can_group(records) else narrow
 
     def in_currency(self, amounts: pd.Series, currencies: pd.Series, moments: pd.Series) -> pd.Series:
-        """Give amounts in the reporting currency, at each moment's rate; at that of ``as_of`` without one."""
-        return in_currency(amounts, currencies, moments.fillna(self.as_of), self.rates, self.zone)
+        """Give amounts in the reporting currency, at each moment's rate; without one, at the last known."""
+        # What is known strictly before the first moment of a month is valued at the month before.
+        last = self.as_of - pd.Timedelta(microseconds=1)
+        return in_currency(amounts, currencies, moments.fillna(last), self.rates, self.zone)
 
     def deals_at(self, moment: pd.Timestamp) -> Evidence:
         """Give the evidence on deals as of an earlier moment: what was known by ``as_of``, as it held then.

@@ -33,9 +33,8 @@ def stage_conversion(evidence: Evidence, period: Period, entity: str) -> pd.Data
     of_stage = summed(evidence, records, stays["stage"], denominator=ones, censored=stays["left"].isna())
     moved = stays["to"].notna()
     pairs = summed(evidence, records[moved], _pair(stays[moved]), numerator=ones[moved])
-    pairs["stage"] = pairs["detail"].map(
-        dict(zip(_pair(stays[moved]), stays.loc[moved, "stage"], strict=True))
-    )
+    stage_of = dict(zip(_pair(stays[moved]), stays.loc[moved, "stage"], strict=True))
+    pairs["stage"] = pairs["detail"].map(stage_of).astype("str")
     of_stage = of_stage.rename(columns={"detail": "stage"})
     rows = pairs.merge(of_stage, on=["group", "stage"], how="left").fillna(
         {"denominator": 0.0, "censored": 0.0}
