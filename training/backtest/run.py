@@ -26,6 +26,7 @@ from training.backtest.truth import follow
 from training.backtest.work import Work
 from training.backtest.workers import go_back_to_all
 from training.digests import digest_history
+from training.labels import with_lead_outcome
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def backtest(
     settings = one_thread(settings or BacktestSettings())
     work = Work(out / "work")
     work.prepare()
-    known = known_at(history, plan.end)
+    known = with_lead_outcome(known_at(history, plan.end), settings.train.lead_outcome)
     done = go_back_to_all(known, plan.cutoffs, settings, work, forecaster, jobs, finished)
     if all(one.failure for one in done):
         raise NotEnoughData(f"nothing could be said at any cutoff; at the last one: {done[-1].failure}")
