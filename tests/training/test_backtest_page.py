@@ -17,7 +17,7 @@ from training.backtest.peers import BASELINES
 from training.backtest.prediction import QUANTILES, quantile_name
 from training.backtest.report import make_report
 from training.backtest.truth import Followed
-from training.backtest.words import fullest_band, headlines, reliability_sentence, verdict
+from training.backtest.words import headlines, reliability_sentence, telling_band, verdict
 
 SETTINGS = BacktestSettings(resamples=40, horizons=("1W",))
 CUTOFFS = tuple(pd.Timestamp("2024-03-04", tz="UTC") + pd.Timedelta(weeks=week) for week in range(4))
@@ -193,13 +193,13 @@ def test_one_cutoff_and_one_row_make_a_page() -> None:
 
 def test_reliability_is_put_in_words(report: dict[str, Any]) -> None:
     """Of those shown at a chance, how many were won, with counts."""
-    row = fullest_band(report["deals"]["reliability"])
+    row = telling_band(report["deals"]["reliability"])
     assert row is not None
     assert reliability_sentence(row, "deal").startswith(f"Of deals shown at {100 * row['from']:.0f}–")
     assert f"({row['won']} of {row['n']} moments, {row['records']} deals)" in reliability_sentence(
         row, "deal"
     )
-    assert fullest_band([{"n": 3, "from": 0.9}]) is None
+    assert telling_band([{"n": 3, "from": 0.9}]) is None
 
 
 def test_the_verdict_names_only_what_is_sure(report: dict[str, Any]) -> None:
