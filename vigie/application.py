@@ -11,6 +11,7 @@ from vigie import (
     backtest_commands,
     demo_command,
     history_commands,
+    ledger_commands,
     model_commands,
     score_commands,
     serve_command,
@@ -20,6 +21,7 @@ from vigie.door import Door
 _HISTORY = "History"
 _MODELS = "Models"
 _SCORES = "Scores"
+_FORECAST = "Forecast"
 
 
 def _show_version(asked: bool) -> None:
@@ -72,6 +74,12 @@ def make_app() -> typer.Typer:
     score.command("leads")(score_commands.leads)
     score.command("deals")(score_commands.deals)
     app.add_typer(score, name="score", rich_help_panel=_SCORES)
+    ledger = typer.Typer(no_args_is_help=True, help="What was forecast, why it moved, and how right it was.")
+    ledger.command("list")(ledger_commands.list_)
+    ledger.command("show")(ledger_commands.show)
+    ledger.command("moved")(ledger_commands.moved)
+    ledger.command("accuracy")(ledger_commands.accuracy)
+    app.add_typer(ledger, name="ledger", rich_help_panel=_FORECAST)
     app.command("serve", rich_help_panel=_SCORES)(serve_command.serve)
     app.command("demo", rich_help_panel=_SCORES)(demo_command.demo)
     return app
