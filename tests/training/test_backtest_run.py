@@ -18,6 +18,7 @@ from crm.known import known_at
 from crm.periods import Period
 from crm.validation import validate_history
 from serving.bundle import ModelBundle
+from serving.scoring import Scores, score
 from training.backtest import Backtest, BacktestSettings, Done, Plan, backtest, plan_cutoffs
 from training.backtest.one_cutoff import go_back
 from training.backtest.summary import add_to_bundle, flat_figures, summarise
@@ -273,20 +274,64 @@ def test_the_report_holds_what_its_tables_hold(whole: tuple[Backtest, Path]) -> 
     assert shortest["methods"]["vigie"]["wape"]["value"] == pytest.approx(wape)
 
 
-def test_the_scores_are_those_of_the_kept_bundle(history: History, whole: tuple[Backtest, Path]) -> None:
-    """A score can be replayed: the bundle of the cutoff is there, and gives it again."""
-    from features import Snapshots, prepare
-    from serving.expected import deal_chances
-
-    found, out = whole
+def served(history: History, found: Backtest, out: Path, entity: str) -> tuple[pd.DataFrame, Scores]:
+    """Give what was said at the last cutoff, and what the kept bundle of it serves for the same."""
     last = found.done[-1]
     bundle = ModelBundle.load(out / "work" / f"{last.cutoff:%Y%m%dT%H%M%S}-{last.trained_key}.bundle")
     assert bundle.version == found.report["cutoffs"][-1]["model_version"]
-    table = found.deals[found.deals["cutoff"] == last.cutoff]
-    model = bundle.models["deal"]
-    moments = np.array([last.cutoff.tz_localize(None)] * len(table), "datetime64[us]")
-    again = deal_chances(model, prepare(history, model.spec), Snapshots(table["deal_id"].tolist(), moments))
-    assert again.win_probability == pytest.approx(table["vigie"].to_numpy())
+    table = (found.deals if entity == "deal" else found.leads)[lambda one: one["cutoff"] == last.cutoff]
+    asked = table[[f"{entity}_id", "cutoff"]].set_axis(["record_id", "as_of"], axis=1)
+    return table, score(bundle, history, asked.reset_index(drop=True), entity)
+
+
+def test_what_is_judged_is_what_is_served(history: History, whole: tuple[Backtest, Path]) -> None:
+    """A number can be replayed: the bundle of the cutoff is there, and serves chance and close again."""
+    table, scores = served(history, *whole, "deal")
+    assert len(table) > 5
+    assert scores.probability == pytest.approx(table["vigie"].to_numpy())
+    for name in ("close_p10", "close_p50", "close_p90"):
+        days = (getattr(scores, name) - scores.as_of) / np.timedelta64(1, "D")
+        assert days == pytest.approx(table[f"{name}_days"].to_numpy(), abs=1e-6)
+
+
+def leads(n: int = 240) -> History:
+    """Leads of which those from fairs are converted often and soon, and nobody is ever marked lost."""
+    rng = np.random.default_rng(1)
+    created = START + pd.to_timedelta(rng.uniform(0, 220, n), unit="D")
+    fair = rng.random(n) < 0.5
+    converted = created + pd.to_timedelta(rng.gamma(2, 12, n), unit="D")
+    won = (rng.random(n) < np.where(fair, 0.7, 0.15)) & (converted < END)
+    table = pd.DataFrame(
+        {
+            "lead_id": [f"l{number}" for number in range(n)],
+            "created_at": created,
+            "owner_id": rng.choice(["u1", "u2"], n),
+            "source": np.where(fair, "fair", "web"),
+            "outcome": np.where(won, "won", None),
+            "closed_at": pd.Series(converted).where(won),
+        }
+    )
+    return validate_history({"leads": table, "users": pd.DataFrame({"user_id": ["u1", "u2"]})})
+
+
+def test_leads_are_judged_on_their_horizon(tmp_path: Path) -> None:
+    """At a cutoff whose horizon has passed every open lead is judged, later none; scores are as served."""
+    history = leads()
+    settings = replace(SETTINGS, train=replace(FAST, horizon_days=30.0))
+    plan = Plan((END - pd.Timedelta(days=45), END - pd.Timedelta(days=20)), "25D", 2, END)
+    found = backtest(history, plan, tmp_path, settings, forecaster=guess)
+    section = found.report["leads"]
+    first, second = (found.leads[found.leads["cutoff"] == cutoff] for cutoff in plan.cutoffs)
+    assert first["is_judged"].all() and not second["is_judged"].any() and len(second) > 20
+    assert section["n_judged"] == len(first) and section["horizon_days"] == 30.0
+    records = history.leads.set_index("lead_id").loc[first["lead_id"]]
+    within = records["closed_at"] <= plan.cutoffs[0] + pd.Timedelta(days=30)
+    assert first["is_won"].tolist() == within.tolist() and 0 < section["n_won"] == within.sum()
+    assert section["measures"]["vigie"]["auc"]["value"] > 0.55
+    assert [row["k"] for row in section["calls"]] == [5, 10, 20] and section["timing"] == {}
+    assert found.report["deals"]["status"] == "nothing to judge"
+    table, scores = served(history, found, tmp_path, "lead")
+    assert scores.probability == pytest.approx(table["vigie"].to_numpy())
 
 
 def test_a_bundle_carries_the_summary(whole: tuple[Backtest, Path], tmp_path: Path) -> None:
