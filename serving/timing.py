@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError
+from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
+Moments = NDArray[np.datetime64]
 
 #: Order of the classes in the hazard's booster.
 STAY, WON, LOST = 0, 1, 2
@@ -26,6 +28,8 @@ SLOWEST_RATE = 1.0 / 3653.0
 FURTHEST_DAYS = 36525.0
 #: Rows whose intervals are predicted together, so that memory stays flat.
 CHUNK = 1024
+#: For so many days, the chance to close is spread over days by the week's rhythm; later, evenly.
+DAILY_FOR = 28
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class HazardModel:
         index of the interval.
     edges_days : tuple of float
         Edges of the intervals, in days after ``as_of``; the first is 0, they rise.
+    rhythm : WeekRhythm, optional
+    base : tuple of (float, float)
+        For each interval, the odds of being won and of being lost against staying open that the booster
+        starts from, in an even week; empty where it starts from nothing.
 
     Raises
     ------
@@ -48,6 +56,8 @@ class HazardModel:
 
     booster: str
     edges_days: tuple[float, ...]
+    rhythm: WeekRhythm | None = None
+    base: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         edges = np.array(self.edges_days, np.float64)
@@ -72,12 +82,14 @@ class HazardModel:
         """The number of features before the interval's index."""
         return int(self._model.num_feature()) - 1
 
-    def predict(self, x: Floats, *, threads: int = 1) -> Timing:
+    def predict(self, x: Floats, as_of: Moments | None = None, *, threads: int = 1) -> Timing:
         """Give when these records close, given that they are open now.
 
         Parameters
         ----------
         x : ndarray of shape (rows, features)
+        as_of : ndarray of datetime64[us], UTC, shape (rows,), optional
+            Needed where the model knows the week's rhythm.
         threads : int
         """
         steps = len(self.edges_days) - 1
@@ -87,12 +99,30 @@ class HazardModel:
             rows = np.column_stack([np.repeat(part, steps, axis=0), np.tile(np.arange(steps), len(part))])
             predicted = np.asarray(self._model.predict(rows, num_threads=threads))
             hazards[first : first + CHUNK] = predicted.reshape(len(part), steps, 3)
+        edges = np.array(self.edges_days)
+        if self.base:
+            hazards[:, :, 1:] *= np.array(self.base)
+        if self.rhythm is not None and as_of is not None:
+            hazards[:, :, 1:] *= self.rhythm.exposure(edges, as_of)
+        if self.base or self.rhythm is not None:
+            hazards /= hazards.sum(axis=2, keepdims=True)
         open_before = np.cumprod(hazards[:, :, STAY], axis=1)
         open_before = np.column_stack([np.ones(len(x)), open_before[:, :-1]])
-        won = np.cumsum(open_before * hazards[:, :, WON], axis=1)
-        lost = np.cumsum(open_before * hazards[:, :, LOST], axis=1)
-        start = np.zeros((len(x), 1))
-        return Timing(np.array(self.edges_days), np.hstack([start, won]), np.hstack([start, lost]))
+        closing = open_before[:, :, None] * hazards[:, :, 1:]
+        if self.rhythm is not None and as_of is not None:
+            edges, closing = _by_day(edges, closing, self.rhythm, as_of)
+        cumulative = np.concatenate([np.zeros((len(x), 1, 2)), np.cumsum(closing, axis=1)], axis=1)
+        return Timing(edges, cumulative[:, :, 0], cumulative[:, :, 1])
+
+
+def _by_day(edges: Floats, closing: Floats, rhythm: WeekRhythm, as_of: Moments) -> tuple[Floats, Floats]:
+    """Split the intervals of the first weeks into days, each with its part of the rhythm."""
+    days = np.arange(min(DAILY_FOR, edges[-1]) + 1.0)
+    finer = np.union1d(edges, days[days < edges[-1]])
+    of = np.searchsorted(edges, finer[:-1], side="right") - 1
+    held = rhythm.exposure(finer, as_of) * np.diff(finer)[None, :, None]
+    whole = rhythm.exposure(edges, as_of) * np.diff(edges)[None, :, None]
+    return finer, closing[:, of] * held / whole[:, of]
 
 
 @dataclass(frozen=True)

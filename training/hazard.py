@@ -16,11 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.timing import HazardModel
-from training.labels import OPEN, Labels
+from serving.week import WeekRhythm
+from training.labels import LOST, OPEN, WON, Labels
 from training.settings import HazardSettings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
+Moments = npt.NDArray[np.datetime64]
+
+#: Closings that an interval counts as having seen beside its own, in the overall proportion.
+_PRIOR_CLOSINGS = 5.0
+#: Closings below which nothing is said about weekdays.
+_FEWEST_CLOSINGS = 70
 
 
 def choose_edges(labels: Labels, settings: HazardSettings) -> tuple[float, ...]:
@@ -101,6 +108,8 @@ def fit_hazard(
     categorical: Sequence[int] = (),
     weights: Floats | None = None,
     later: tuple[Floats, Labels, Floats] | None = None,
+    rhythm: WeekRhythm | None = None,
+    as_of: Moments | None = None,
 ) -> FittedHazard:
     """Fit the hazard to snapshots.
 
@@ -118,11 +127,19 @@ def fit_hazard(
     later : (ndarray, Labels, weights), optional
         Snapshots of a later time: rounds stop when their loss no longer falls.
     """
-    data = _dataset(x, labels, weights, edges, settings.half_life_days, settings, categorical)
+    base: tuple[tuple[float, float], ...] = ()
+    start = None
+    if rhythm is not None and as_of is not None:
+        start = _start(labels, weights, edges, settings.half_life_days, rhythm, as_of)
+        base = start.base
+    data = _dataset(
+        x, labels, weights, edges, settings.half_life_days, settings, categorical, start=start
+    )
     parameters = settings.parameters(data.num_data())
     if later is None:
         booster = lgb.train(parameters, data, settings.rounds)
-        return FittedHazard(HazardModel(booster.model_to_string(), edges), settings.rounds, float("nan"))
+        model = HazardModel(booster.model_to_string(), edges, rhythm, base)
+        return FittedHazard(model, settings.rounds, float("nan"))
     few = replace(settings, periods=settings.periods // 3)
     check = _dataset(*later, edges, None, few, categorical, reference=data)
     stop = lgb.early_stopping(settings.patience, verbose=False)
@@ -130,6 +147,62 @@ def fit_hazard(
     rounds = max(booster.best_iteration, settings.fewest_rounds)
     loss = float(booster.best_score["valid_0"]["multi_logloss"])
     return FittedHazard(HazardModel(booster.model_to_string(num_iteration=rounds), edges), rounds, loss)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where the booster starts: the odds of each interval in an even week, and each row's part of the week."""
+
+    base: tuple[tuple[float, float], ...]
+    exposure: Floats
+
+    def scores(self, periods: PersonPeriods, kept: Ints) -> Floats:
+        """Give the margins that LightGBM starts from, shape (rows, classes)."""
+        snapshot, interval = periods.snapshot[kept], periods.interval[kept]
+        odds = np.array(self.base)[interval] * self.exposure[snapshot, interval]
+        return np.column_stack([np.zeros(len(kept)), np.log(odds)])
+
+
+def _start(
+    labels: Labels,
+    weights: Floats | None,
+    edges: tuple[float, ...],
+    half_life_days: float | None,
+    rhythm: WeekRhythm,
+    as_of: Moments,
+) -> _Start:
+    periods = person_periods(labels, edges)
+    own = period_weights(labels, periods, edges, half_life_days, weights)
+    exposure = rhythm.exposure(np.array(edges), as_of)
+    size = len(edges) - 1
+    stayed = periods.outcome == OPEN
+    odds = []
+    for place, event in enumerate((WON, LOST)):
+        at_risk = exposure[periods.snapshot, periods.interval, place]
+        closed = np.bincount(periods.interval, own * (periods.outcome == event), minlength=size)
+        stay = np.bincount(periods.interval, own * at_risk * stayed, minlength=size)
+        overall = max(closed.sum(), 0.5) / max(stay.sum(), 1e-9)
+        odds.append((closed + _PRIOR_CLOSINGS) / (stay + _PRIOR_CLOSINGS / overall))
+    return _Start(tuple((float(w), float(l)) for w, l in zip(*odds, strict=True)), exposure)
+
+
+def find_rhythm(events: npt.NDArray[np.int8], closed: Moments) -> WeekRhythm | None:
+    """Find on which weekdays records are won and lost; None where too few have closed to say.
+
+    Parameters
+    ----------
+    events : ndarray of int8, shape (n,)
+        ``OPEN``, ``WON`` or ``LOST``.
+    closed : ndarray of datetime64[us], UTC, shape (n,)
+    """
+    if (events != OPEN).sum() < _FEWEST_CLOSINGS:
+        return None
+    weekday = (closed.astype("datetime64[D]").astype(np.int64) + 3) % 7
+    shares = []
+    for event in (WON, LOST):
+        counts = np.bincount(weekday[events == event], minlength=7) + 1.0
+        shares.append(tuple(float(day) for day in 7.0 * counts / counts.sum()))
+    return WeekRhythm(*shares)
 
 
 def _dataset(
@@ -142,6 +215,7 @@ def _dataset(
     categorical: Sequence[int],
     *,
     reference: lgb.Dataset | None = None,
+    start: _Start | None = None,
 ) -> lgb.Dataset:
     periods = person_periods(labels, edges)
     kept, factor = _thin(periods.outcome, settings)
@@ -151,6 +225,7 @@ def _dataset(
         table,
         periods.outcome[kept],
         weight=own[kept] * factor,
+        init_score=None if start is None else start.scores(periods, kept),
         reference=reference,
         categorical_feature=list(categorical),
         free_raw_data=True,
