@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import pandas as pd
 
 from crm.schema import DTYPES, TABLES, Table
+
+#: The fact that says what a lead's outcome is: ``deals``, a deal of it is won; ``leads``, its conversion.
+LEAD_OUTCOME = "lead_outcome"
+
+#: The facts that a source may give about its history, and what each may say.
+FACTS: Mapping[str, tuple[str, ...]] = {LEAD_OUTCOME: ("deals", "leads")}
 
 
 def empty_frame(table: Table) -> pd.DataFrame:
@@ -24,6 +30,9 @@ class History:
     ``leads``, ``deals`` and ``accounts`` may hold further columns, the attributes: ``float64`` where every
     value is a number, else ``str``. Frames are valid (see :func:`crm.validation.validate`) and are never
     changed in place.
+
+    ``facts`` are what the history's sources say about it as a whole, by name; today only ``lead_outcome``,
+    where a mapping says what a lead's outcome is.
     """
 
     users: pd.DataFrame = field(default_factory=partial(empty_frame, TABLES["users"]))
@@ -37,15 +46,16 @@ class History:
     subscriptions: pd.DataFrame = field(default_factory=partial(empty_frame, TABLES["subscriptions"]))
     orders: pd.DataFrame = field(default_factory=partial(empty_frame, TABLES["orders"]))
     order_lines: pd.DataFrame = field(default_factory=partial(empty_frame, TABLES["order_lines"]))
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """Give the tables by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: getattr(self, name) for name in TABLES}
 
     @classmethod
-    def of(cls, frames: Mapping[str, pd.DataFrame]) -> History:
+    def of(cls, frames: Mapping[str, pd.DataFrame], facts: Mapping[str, str] | None = None) -> History:
         """Make a history of these tables; those not named are empty."""
-        return cls(**frames)
+        return cls(**frames, facts=dict(facts or {}))
 
     def attributes(self, table: str) -> list[str]:
         """Give the names of the table's columns that are not canonical."""

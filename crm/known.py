@@ -58,7 +58,8 @@ def known_at(history: History, as_of: pd.Timestamp) -> History:
     ``new_value`` of the last change known by then, before the first change its ``old_value``; changes are in
     the order in which they were known. An outcome is known from :func:`closing_time` on, whatever the changes
     say of it, so that a deal that was closed, reopened and closed again is open until it ends for good; an
-    outcome without a time is known with its record. Users have no time and are taken as they are.
+    outcome without a time is known with its record. Users and the history's facts have no time and are taken
+    as they are.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def known_at(history: History, as_of: pd.Timestamp) -> History:
     known["subscriptions"] = _mask(contracts, ["ended_at", "ended_recorded_at"], ended >= moment)
     lines = known["order_lines"]
     known["order_lines"] = _rows(lines, lines["order_id"].isin(known["orders"]["order_id"]))
-    return History.of(known)
+    return History.of(known, history.facts)
 
 
 def _rows(frame: pd.DataFrame, kept: pd.Series) -> pd.DataFrame:

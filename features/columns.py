@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crm.errors import InputError, shorten
 from crm.history import History
+from crm.moments import DAY, MISSING, in_micros
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-#: A moment that is not there; before every other, as in NumPy's NaT.
-MISSING = int(np.iinfo(np.int64).min)
-#: A moment that never comes.
-NEVER = int(np.iinfo(np.int64).max)
-#: Microseconds of a day.
-DAY = 86_400_000_000
 
 
 class Coded(NamedTuple):
@@ -56,36 +48,6 @@ def read_number(text: str) -> float:
         return float(text)
     except ValueError:
         return float("nan")
-
-
-def read_moment(text: str) -> float:
-    """Read an ISO 8601 moment as microseconds since 1970 in UTC; NaN where it is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return float("nan")
-    return float(_micros(moment))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAIVE_EPOCH = _EPOCH.replace(tzinfo=None)
-
-
-def _micros(moment: Any) -> int:
-    """Give a moment as microseconds since 1970; one without a zone is in UTC."""
-    if moment is None or moment is pd.NaT:
-        return MISSING
-    if isinstance(moment, datetime):
-        since = moment - (_EPOCH if moment.tzinfo is not None else _NAIVE_EPOCH)
-        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    if isinstance(moment, np.datetime64):
-        return int(moment.astype("datetime64[us]").astype(np.int64))
-    if isinstance(moment, str):
-        value = read_moment(moment)
-        if np.isnan(value):
-            raise InputError(f"moment {shorten(moment)!r} is not ISO 8601; write 2024-01-31T12:00:00+00:00")
-        return int(value)
-    raise InputError(f"moment {shorten(moment)!r} is not a date with a time; give a datetime with a zone")
 
 
 def _number_text(value: float) -> str:
@@ -181,7 +143,7 @@ class RowSource:
 
     def time(self, table: str, column: str) -> Ints:
         """Give a column as microseconds since 1970, MISSING where there is none."""
-        return np.array([_micros(row.get(column)) for row in self._tables.get(table, ())], np.int64)
+        return np.array([in_micros(row.get(column)) for row in self._tables.get(table, ())], np.int64)
 
     def number(self, table: str, column: str) -> Floats:
         """Give a column as numbers, NaN where there is none."""

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from crm.moments import MISSING, read_moment
 from crm.schema import STATUSES
-from features.columns import MISSING, Coded, Ints, Source, later_of, read_moment, read_number
+from features.columns import Coded, Ints, Source, later_of, read_number
 from features.records import Changes, Links, Records
 from features.spec import FeatureSpec
 

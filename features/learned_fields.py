@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from crm.history import History
+from crm.moments import MISSING, NEVER
 from crm.schema import TABLE_OF
-from features.columns import MISSING, NEVER, Ints, Source, read_number
+from features.columns import Ints, Source, read_number
 from features.records import Changes, Records, read_changes, read_records
 from features.spec import FeatureSpec, Levels
 

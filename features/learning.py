@@ -9,9 +9,10 @@ from collections.abc import Collection
 import numpy as np
 
 from crm.history import History
+from crm.moments import MISSING, NEVER
 from crm.schema import DIRECTIONS, STATUSES
 from features.catalogue import features_of
-from features.columns import MISSING, NEVER, Bools, Coded, FrameSource, Ints, Source
+from features.columns import Bools, Coded, FrameSource, Ints, Source
 from features.events import NO_EVENT, Activities, activities_of
 from features.learned_fields import MIN_SHARE, MIN_SUPPORT, learn_fields, seen_changes, seen_until
 from features.prepared import check_entity

@@ -13,7 +13,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from features.columns import DAY, MISSING, Bools, Floats, Ints, in_days
+from crm.moments import DAY, MISSING
+from features.columns import Bools, Floats, Ints, in_days
 from features.layout import Layout
 from features.prepared import Prepared
 

@@ -10,18 +10,9 @@ import numpy as np
 
 from crm.errors import InputError
 from crm.history import History
+from crm.moments import MISSING, NEVER, read_moment
 from crm.schema import TABLE_OF
-from features.columns import (
-    MISSING,
-    NEVER,
-    Floats,
-    FrameSource,
-    Ints,
-    RowSource,
-    Source,
-    read_moment,
-    read_number,
-)
+from features.columns import Floats, FrameSource, Ints, RowSource, Source, read_number
 from features.events import Events, activities_of, build_events, change_moves, deal_moves
 from features.records import (
     Changes,

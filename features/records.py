@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from crm.errors import InputError, shorten
+from crm.moments import MISSING, NEVER
 from crm.schema import TABLE_OF
-from features.columns import MISSING, NEVER, Bools, Coded, Floats, Ints, Source, later_of
+from features.columns import Bools, Coded, Floats, Ints, Source, later_of
 
 
 class Records(NamedTuple):

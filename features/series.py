@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from crm.moments import MISSING, NEVER
 from crm.schema import TABLE_OF
-from features.columns import MISSING, NEVER, Bools, Coded, Ints, Source
+from features.columns import Bools, Coded, Ints, Source
 from features.records import Changes, Links, Records, linked_keys, links, read_changes, read_records
 
 #: Columns of every step function.

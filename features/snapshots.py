@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from crm.errors import InputError
 from crm.history import History, utc
+from crm.moments import in_micros
 from crm.schema import TABLE_OF
 from features.columns import FrameSource
 from features.prepared import check_entity
@@ -96,6 +97,6 @@ def weekly_snapshots(
 
 def _micros(moment: datetime) -> int:
     try:
-        return int(utc(moment).to_datetime64().astype("datetime64[us]").astype(np.int64))
+        return in_micros(utc(moment))
     except ValueError as error:
         raise InputError(f"as_of = {moment}: {error}") from error

@@ -14,92 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import factorial
-from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from serving.trees import Bins, Floats, Ints, Leaf, Node, Path, Split, TooDeep, children, read_subtree
 
 #: A table has at most so many bits; each further one doubles it.
 MAX_BITS = 8
-#: Rows handled at once, so that the intermediate arrays stay in the cache.
-CHUNK = 32
+#: Up to so many rows, all tables are looked up at once; from there on, table by table.
+FEW = 200
+#: Rows of one pass: few at once in all tables, for the arrays' sake; many table by table, for the calls'.
+FEW_ROWS, MANY_ROWS = 32, 8192
+
+_Condition = tuple[tuple[Split, bool], ...]
 
 
-class TooDeep(Exception):
-    """The trees cannot be held as tables of a reasonable size."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """One split: the feature, and how a value of it is told left from right."""
-
-    feature: int
-    threshold: float
-    categories: frozenset[int] | None
-    missing_left: bool
-    missing_is_zero: bool
-
-
-Path = tuple[tuple[_Split, bool, float], ...]
-_Condition = tuple[tuple[_Split, bool], ...]
-
-
-@dataclass(frozen=True)
-class _Leaf:
-    """One leaf: its value, and on the way to it (split, went left, share of the training rows)."""
-
-    value: float
-    path: Path
-
-    def features(self) -> list[int]:
-        return sorted({split.feature for split, _, _ in self.path})
-
-
-def _read_split(node: dict[str, Any]) -> _Split:
-    if node["missing_type"] == "Zero":
-        raise TooDeep("zero_as_missing")
-    categorical = node["decision_type"] == "=="
-    return _Split(
-        feature=int(node["split_feature"]),
-        threshold=0.0 if categorical else float(node["threshold"]),
-        categories=frozenset(int(c) for c in str(node["threshold"]).split("||")) if categorical else None,
-        # LightGBM sends a missing category right, and reads a missing number as 0 where it saw none.
-        missing_left=bool(node["default_left"]) and not categorical,
-        missing_is_zero=node["missing_type"] == "None" and not categorical,
-    )
-
-
-def _children(node: dict[str, Any]) -> list[tuple[dict[str, Any], tuple[_Split, bool, float]]]:
-    """Give both children of a node, each with the step that leads to it."""
-    split = _read_split(node)
-    steps = []
-    for child, left in ((node["left_child"], True), (node["right_child"], False)):
-        count = child["internal_count"] if "internal_count" in child else child["leaf_count"]
-        steps.append((child, (split, left, float(count) / float(node["internal_count"]))))
-    return steps
-
-
-def _read_subtree(root: dict[str, Any], path: Path = ()) -> tuple[list[_Split], list[_Leaf]]:
-    """Give the splits and leaves below a node, as LightGBM's ``dump_model`` describes it."""
-    splits: list[_Split] = []
-    leaves: list[_Leaf] = []
-    pending = [(root, path)]
-    while pending:
-        node, way = pending.pop()
-        if "split_feature" not in node:
-            leaves.append(_Leaf(float(node["leaf_value"]), way))
-            continue
-        children = _children(node)
-        splits.append(children[0][1][0])
-        pending += [(child, (*way, step)) for child, step in children]
-    return splits, leaves
-
-
-def _shares(leaf: _Leaf, features: list[int]) -> Floats:
+def _shares(leaf: Leaf, features: list[int]) -> Floats:
     """Give the share of training rows that follow the path's splits of each feature."""
     shares = np.ones(len(features))
     for split, _, share in leaf.path:
@@ -113,7 +45,7 @@ def _bits(count: int) -> NDArray[np.bool_]:
     return bits
 
 
-def _leaf_table(leaf: _Leaf) -> Floats:
+def _leaf_table(leaf: Leaf) -> Floats:
     """Give a leaf's Shapley values for every pattern of features followed, shape (2**d, d).
 
     With ``o`` = follows and ``r`` = share, the value of feature f is
@@ -144,7 +76,7 @@ class _Block:
     table: Floats
 
 
-def _block(path: Path, splits: list[_Split], leaves: list[_Leaf]) -> _Block:
+def _block(path: Path, splits: list[Split], leaves: list[Leaf]) -> _Block:
     """Give the table of a subtree: the sum of its leaves' tables, for every pattern of its bits.
 
     The bits are one for each feature on the path to the subtree (does the row follow it there), then one
@@ -174,76 +106,24 @@ def _block(path: Path, splits: list[_Split], leaves: list[_Leaf]) -> _Block:
     return _Block(tuple(conditions), tuple(features), table)
 
 
-def _cut(node: dict[str, Any], path: Path = ()) -> Iterator[_Block]:
+def _cut(node: Node, path: Path = ()) -> Iterator[_Block]:
     """Cut a tree into the largest subtrees whose bits fit in one table."""
-    splits, leaves = _read_subtree(node, path)
+    splits, leaves = read_subtree(node, path)
     if len(splits) + len({split.feature for split, _, _ in path}) <= MAX_BITS or not splits:
         if splits or path:
             yield _block(path, splits, leaves)
         return
-    for child, step in _children(node):
+    for child, step in children(node):
         yield from _cut(child, (*path, step))
 
 
-def _expected(trees: list[dict[str, Any]]) -> float:
+def _expected(trees: list[Node]) -> float:
     """Give the margin's mean over the training rows: every leaf by its share of them."""
     total = 0.0
     for tree in trees:
-        _, leaves = _read_subtree(tree["tree_structure"])
+        _, leaves = read_subtree(tree["tree_structure"])
         total += sum(leaf.value * float(np.prod([share for _, _, share in leaf.path])) for leaf in leaves)
     return total
-
-
-class _Bins:
-    """Turns values into the bin between a model's thresholds, the same for every split of a feature."""
-
-    def __init__(self, splits: list[_Split]) -> None:
-        self.features: Ints = np.unique([split.feature for split in splits])
-        self.categorical = {split.feature for split in splits if split.categories is not None}
-        self.points: list[Floats] = []
-        for feature in self.features:
-            mine = [split for split in splits if split.feature == feature]
-            if feature in self.categorical:
-                largest = max(max(split.categories or {0}) for split in mine)
-                self.points.append(np.arange(largest + 1, dtype=np.float64))
-            else:
-                self.points.append(np.unique([split.threshold for split in mine]))
-        self.start: Ints = np.concatenate([[0], np.cumsum([len(p) for p in self.points])[:-1]]).astype(
-            np.int64
-        )
-        self.flat = np.concatenate(self.points)
-        self.owner = np.repeat(self.features, [len(p) for p in self.points])
-        self.missing: Ints = np.array([len(p) + 1 for p in self.points], np.int64)
-        self.is_category = np.array([int(f) in self.categorical for f in self.features])
-
-    def place(self, x: Floats) -> Ints:
-        """Give the bin of every value, shape (rows, features used).
-
-        A number's bin counts the thresholds below it. A category's bin is its code plus one, and 0 stands
-        for a code that no split names. One bin after the last is for missing values.
-        """
-        above = x[:, self.owner] > self.flat
-        bins: Ints = np.add.reduceat(above, self.start, axis=1, dtype=np.int64)
-        values = x[:, self.features]
-        missing = np.isnan(values)
-        if self.is_category.any():
-            # As LightGBM: a code is cut to its whole part, and a negative one is like none.
-            codes = np.where(missing, -1.0, np.trunc(np.clip(values, -1.0, 2.0**31)))
-            inside = (codes >= 0) & (codes < self.missing - 1)
-            bins = np.where(self.is_category, np.where(inside, codes + 1, 0).astype(np.int64), bins)
-        return np.where(missing, self.missing, bins)
-
-    def went_left(self, split: _Split) -> NDArray[np.bool_]:
-        """Give, for each bin of the split's feature, whether a row in it goes left."""
-        position = int(np.searchsorted(self.features, split.feature))
-        points = self.points[position]
-        if split.categories is not None:
-            named = np.isin(points, list(split.categories))
-            return np.concatenate([[False], named, [False]])
-        bound = int(np.searchsorted(points, split.threshold))
-        left = np.arange(len(points) + 1) <= bound
-        missing = split.threshold >= 0.0 if split.missing_is_zero else split.missing_left
-        return np.concatenate([left, [missing]])
 
 
 class TreeContributions:
@@ -262,7 +142,7 @@ class TreeContributions:
 
     def __init__(self, booster: lgb.Booster) -> None:
         dump = booster.dump_model()
-        trees: list[dict[str, Any]] = dump["tree_info"]
+        trees: list[Node] = dump["tree_info"]
         self._booster = booster
         self._width = int(dump["max_feature_idx"]) + 1
         self.expected = _expected(trees)
@@ -289,45 +169,81 @@ class TreeContributions:
         if self._tables is None:
             walked: Floats = np.asarray(self._booster.predict(x, pred_contrib=True, num_threads=1))
             return walked[:, :-1]
-        chunks = [self._tables.look_up(x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)]
-        return np.concatenate(chunks)
+        return self._tables(x)
 
 
 class _Tables:
-    """All blocks of a booster laid flat, so that one row needs no loop over trees."""
+    """All blocks of a booster, laid flat too, so that one row needs no loop over trees."""
 
     def __init__(self, blocks: list[_Block], width: int) -> None:
         self._width = width
-        self._bins = _Bins([s for b in blocks for condition in b.conditions for s, _ in condition])
-        lookups: list[NDArray[np.uint16]] = []
-        bit_feature: list[int] = []
-        bit_start: list[int] = []
-        for block in blocks:
-            bit_start.append(len(lookups))
-            for position, condition in enumerate(block.conditions):
-                holds = np.logical_and.reduce([self._bins.went_left(s) == left for s, left in condition])
-                lookups.append(holds.astype(np.uint16) << np.uint16(position))
-                bit_feature.append(int(np.searchsorted(self._bins.features, condition[0][0].feature)))
-        self._lookup = np.concatenate(lookups)
-        self._bit_feature = np.array(bit_feature, np.int64)
-        self._bit_offset = np.concatenate([[0], np.cumsum([len(u) for u in lookups])[:-1]]).astype(np.int64)
-        self._bit_start = np.array(bit_start, np.int64)
-        columns = [column for block in blocks for column in block.table.T]
-        self._table = np.concatenate(columns)
-        self._column_offset = np.concatenate([[0], np.cumsum([len(c) for c in columns])[:-1]]).astype(
-            np.int64
-        )
-        self._column_block = np.repeat(np.arange(len(blocks)), [len(b.features) for b in blocks])
-        self._column_feature = np.array([f for b in blocks for f in b.features], np.int64)
+        self._bins = Bins([s for b in blocks for condition in b.conditions for s, _ in condition])
+        self._blocks = [_Lookup.of(block, self._bins) for block in blocks]
+        lookups = [lookup for block in self._blocks for lookup in block.lookups]
+        columns = [column for block in self._blocks for column in block.columns]
+        self._lookups = np.concatenate(lookups)
+        self._lookup_begins = _before_each([len(lookup) for lookup in lookups])
+        self._places = np.array([place for block in self._blocks for place in block.places], np.int64)
+        self._block_begins = _before_each([len(block.places) for block in self._blocks])
+        self._columns = np.concatenate(columns)
+        self._column_begins = _before_each([len(column) for column in columns])
+        self._block_of = np.repeat(np.arange(len(blocks)), [len(block.features) for block in blocks])
+        self._features = np.array([feature for block in blocks for feature in block.features], np.int64)
 
-    def look_up(self, x: Floats) -> Floats:
-        bins = self._bins.place(x)
-        bits = self._lookup[bins[:, self._bit_feature] + self._bit_offset]
-        patterns = np.add.reduceat(bits, self._bit_start, axis=1, dtype=np.int64)
-        parts = self._table[patterns[:, self._column_block] + self._column_offset]
-        # bincount adds in the order of the trees, whatever the number of rows.
-        target = self._column_feature + np.arange(len(x))[:, None] * self._width
-        sums: Floats = np.bincount(target.ravel(), parts.ravel(), minlength=len(x) * self._width).astype(
-            float
-        )
-        return sums.reshape(len(x), self._width)
+    def __call__(self, x: Floats) -> Floats:
+        found = np.empty((len(x), self._width))
+        few = len(x) <= FEW
+        size = FEW_ROWS if few else MANY_ROWS
+        for first in range(0, len(x), size):
+            part = slice(first, first + size)
+            bins = self._bins(x[part])
+            found[part] = (self._at_once(bins) if few else self._block_by_block(bins)).T
+        return found
+
+    def _at_once(self, bins: Ints) -> Floats:
+        rows = bins.shape[1]
+        bits = self._lookups.take(bins[self._places] + self._lookup_begins[:, None])
+        patterns = np.add.reduceat(bits, self._block_begins, axis=0, dtype=np.int64)
+        parts = self._columns.take(patterns[self._block_of] + self._column_begins[:, None])
+        # bincount adds in the order of the trees, as the other way does.
+        cells = self._features[:, None] * rows + np.arange(rows)
+        sums = np.bincount(cells.ravel(), parts.ravel(), minlength=rows * self._width).astype(np.float64)
+        return sums.reshape(self._width, rows)
+
+    def _block_by_block(self, bins: Ints) -> Floats:
+        sums = np.zeros((self._width, bins.shape[1]))
+        for block in self._blocks:
+            bits = block.lookups[0].take(bins[block.places[0]])
+            for place, lookup in zip(block.places[1:], block.lookups[1:], strict=True):
+                bits += lookup.take(bins[place])
+            pattern = bits.astype(np.int64)
+            for feature, column in zip(block.features, block.columns, strict=True):
+                sums[feature] += column.take(pattern)
+        return sums
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """One block ready to be asked: bins to bits, by the features' places among the bins; bits to numbers."""
+
+    places: tuple[int, ...]
+    lookups: tuple[NDArray[np.uint16], ...]
+    features: tuple[int, ...]
+    columns: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, block: _Block, bins: Bins) -> _Lookup:
+        lookups: dict[int, NDArray[np.uint16]] = {}
+        for position, condition in enumerate(block.conditions):
+            holds = np.logical_and.reduce([bins.went_left(split) == left for split, left in condition])
+            place = bins.place_of(condition[0][0].feature)
+            bits = holds.astype(np.uint16) << np.uint16(position)
+            lookups[place] = lookups[place] + bits if place in lookups else bits
+        columns = tuple(np.ascontiguousarray(column) for column in block.table.T)
+        return cls(tuple(lookups), tuple(lookups.values()), block.features, columns)
+
+
+def _before_each(lengths: list[int]) -> Ints:
+    """Give the sum of the lengths before each."""
+    counts = np.array(lengths, np.int64)
+    return np.cumsum(counts) - counts

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError
+from serving.trees import Bins, Floats, Ints, Split
 
-Floats = NDArray[np.float64]
 Transform = Literal["identity", "log1p", "level", "at_least", "missing"]
 TRANSFORMS: tuple[Transform, ...] = ("identity", "log1p", "level", "at_least", "missing")
+
+#: Rows handled at once, so that the intermediate arrays stay in the cache.
+CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -104,28 +107,58 @@ class LinearPart:
         raw = x[:, self._column]
         missing = ~np.isfinite(raw)
         filled = np.where(missing, self._numbers["fill"], raw)
-        value = np.where(self._is["log1p"], np.sign(filled) * np.log1p(np.abs(filled)), filled)
-        value = np.where(self._is["level"], raw == self._numbers["level"], value)
-        value = np.where(self._is["at_least"], raw >= self._numbers["level"], value)
-        value = np.where(self._is["missing"], missing, value)
+        level = self._numbers["level"]
+        value = filled
+        by_transform: dict[str, Callable[[], NDArray[Any]]] = {
+            "log1p": lambda: np.sign(filled) * np.log1p(np.abs(filled)),
+            "level": lambda: raw == level,
+            "at_least": lambda: raw >= level,
+            "missing": lambda: missing,
+        }
+        for name, transformed in by_transform.items():
+            if self._is[name].all():
+                value = np.asarray(transformed(), np.float64)
+            elif self._is[name].any():
+                value = np.where(self._is[name], transformed(), value)
         z: Floats = (value - self._numbers["mean"]) / self._numbers["scale"]
         return z
 
+    @cached_property
+    def _steps(self) -> _Steps:
+        return _Steps(self.terms)
+
+    @cached_property
+    def _slopes(self) -> _Slopes:
+        return _Slopes(self.terms)
+
+    def _parts(self, x: Floats) -> Floats:
+        """Give what each feature adds to the expected margin, shape (features, rows)."""
+        parts = np.zeros((x.shape[1], len(x)))
+        self._slopes.add(parts, x)
+        self._steps.add(parts, x)
+        return parts
+
     def contributions(self, x: Floats) -> Floats:
-        """Give each feature's exact contribution, ``coefficient * (z - center)``, shape (rows, features)."""
-        rows, width = x.shape
-        parts = self._numbers["coefficient"] * (self.standardised(x) - self._numbers["center"])
-        # bincount adds in the order of the terms, so that a row's sum does not depend on the other rows.
-        target = self._column + np.arange(rows)[:, None] * width
-        sums = np.bincount(target.ravel(), parts.ravel(), minlength=rows * width).astype(np.float64)
-        return sums.reshape(rows, width)
+        """Give each feature's exact contribution, ``coefficient * (z - center)``, shape (rows, features).
+
+        A row's numbers are the same bit for bit whatever other rows are asked with it.
+        """
+        found = np.empty(x.shape)
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            found[part] = self._parts(x[part]).T
+        return found
 
     def margin(self, x: Floats) -> Floats:
-        """Give the margin, shape (rows,)."""
-        parts = self._numbers["coefficient"] * self.standardised(x)
-        rows = np.repeat(np.arange(len(x)), len(self.terms))
-        sums = np.bincount(rows, parts.ravel(), minlength=len(x)).astype(np.float64)
-        return self.intercept + sums
+        """Give the margin, shape (rows,); a row's is the same bit for bit in any company."""
+        found = np.full(len(x), self.expected)
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            parts = self._parts(x[part])
+            # A running sum adds in the order of the columns; a plain one may pair them when there is one row.
+            if len(parts):
+                found[part] += np.cumsum(parts, axis=0)[-1]
+        return found
 
     def to_json_dict(self) -> dict[str, Any]:
         """Give the part as plain JSON."""
@@ -135,3 +168,55 @@ class LinearPart:
     def from_json_dict(cls, data: Mapping[str, Any]) -> LinearPart:
         """Read what :meth:`to_json_dict` gave."""
         return cls(tuple(Term(**term) for term in data["terms"]), float(data["intercept"]))
+
+
+class _Slopes:
+    """The terms that rise with the value, one or more to a feature."""
+
+    def __init__(self, terms: tuple[Term, ...]) -> None:
+        mine = [term for term in terms if term.transform in ("identity", "log1p")]
+        # At most one term a feature is added in one round.
+        rounds: list[dict[int, Term]] = []
+        for term in mine:
+            free = next((one for one in rounds if term.feature not in one), None)
+            if free is None:
+                rounds.append(free := {})
+            free[term.feature] = term
+        self._rounds = [LinearPart(tuple(one.values())) for one in rounds]
+
+    def add(self, parts: Floats, x: Floats) -> None:
+        for one in self._rounds:
+            numbers = one._numbers
+            z = one.standardised(x)
+            parts[one._column] += (numbers["coefficient"] * (z - numbers["center"])).T
+
+
+class _Steps:
+    """The terms that only ask where a value lies: all those of a feature are one table over its bins."""
+
+    def __init__(self, terms: tuple[Term, ...]) -> None:
+        mine = [term for term in terms if term.transform not in ("identity", "log1p")]
+        self._bins = Bins([split for term in mine for split in _bounds(term)])
+        tables = []
+        for feature, points in zip(self._bins.features.tolist(), self._bins.points, strict=True):
+            here = LinearPart(tuple(replace(t, feature=0) for t in mine if t.feature == feature))
+            # A bin holds the values up to its point, so its point stands for it.
+            values = np.concatenate([points, [np.inf, np.nan]])[:, None]
+            numbers = here._numbers
+            steps = numbers["coefficient"] * (here.standardised(values) - numbers["center"])
+            tables.append(np.cumsum(steps, axis=1)[:, -1])
+        lengths = np.array([len(table) for table in tables], np.int64)
+        self._table = np.concatenate([np.zeros(0), *tables])
+        self._begins: Ints = np.cumsum(lengths) - lengths
+
+    def add(self, parts: Floats, x: Floats) -> None:
+        if len(self._begins):
+            parts[self._bins.features] += self._table.take(self._bins(x) + self._begins[:, None])
+
+
+def _bounds(term: Term) -> list[Split]:
+    """Give the bounds between which a term that steps is constant; infinities are bins of their own."""
+    below = float(np.nextafter(term.level, -np.inf))
+    bounds = {"level": [below, term.level], "at_least": [below], "missing": []}[term.transform]
+    ends = [-np.inf, float(np.finfo(np.float64).max)]
+    return [Split(term.feature, bound, None, False, False) for bound in (*bounds, *ends)]

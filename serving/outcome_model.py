@@ -14,12 +14,17 @@ from crm.errors import BundleError
 from features import FeatureSpec
 from serving.calibration import Calibrator
 from serving.contributions import TreeContributions
+from serving.forest import Forest
 from serving.linear import LinearPart
 from serving.timing import HazardModel
+from serving.trees import TooDeep
+from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
 
 ENTITIES = ("lead", "deal")
+#: From so many rows on, the trees are summed here; LightGBM walks them sooner for fewer.
+MANY = 512
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,14 @@ class OutcomeModel:
         return trees
 
     @cached_property
+    def _forest(self) -> Forest | None:
+        """The booster's trees for quick sums; None where only LightGBM can walk them."""
+        try:
+            return None if self._trees is None else Forest(self._trees)
+        except TooDeep:
+            return None
+
+    @cached_property
     def _explainer(self) -> TreeContributions | None:
         return None if self._trees is None else TreeContributions(self._trees)
 
@@ -148,9 +161,17 @@ class OutcomeModel:
         if self.linear is not None:
             total = total + self.weights[0] * self.linear.margin(x)
         if self._trees is not None and len(x):
-            raw = np.asarray(self._trees.predict(x, raw_score=True, num_threads=1), np.float64)
-            total = total + self.weights[1] * raw
+            total = total + self.weights[1] * self._raw(x)
         return total
+
+    def _raw(self, x: Floats) -> Floats:
+        """Give the sums of the booster's trees, the same bit for bit either way."""
+        if self._forest is not None and len(x) >= MANY:
+            return np.asarray(self._forest(x)[0, 0], np.float64)
+        trees = self._trees
+        if trees is None:
+            return np.zeros(len(x))
+        return np.asarray(trees.predict(x, raw_score=True, num_threads=1), np.float64)
 
     def probability(self, margin: Floats) -> Floats:
         """Give the probabilities shown for these margins."""
@@ -190,6 +211,10 @@ class OutcomeModel:
             "weights": list(self.weights),
             "calibrator": self.calibrator.to_json_dict(),
             "hazard_edges_days": None if self.hazard is None else list(self.hazard.edges_days),
+            "hazard_base": [] if self.hazard is None else [list(odds) for odds in self.hazard.base],
+            "week": None
+            if self.hazard is None or self.hazard.rhythm is None
+            else {"won": list(self.hazard.rhythm.won), "lost": list(self.hazard.rhythm.lost)},
             "signal": self.signal,
             "too_early": self.too_early,
             "base_rate": self.base_rate,
@@ -211,9 +236,17 @@ class OutcomeModel:
             linear=None if linear is None else LinearPart.from_json_dict(linear),
             weights=(float(data["weights"][0]), float(data["weights"][1])),
             calibrator=Calibrator.from_json_dict(data["calibrator"]),
-            hazard=None if edges is None else HazardModel(hazard, tuple(float(edge) for edge in edges)),
+            hazard=None if edges is None else _read_hazard(hazard, data),
             signal=bool(data["signal"]),
             too_early=bool(data["too_early"]),
             base_rate=float(data["base_rate"]),
             amount=None if amount is None else AmountModel(float(amount["factor"]), str(amount["feature"])),
         )
+
+
+def _read_hazard(booster: str, data: dict[str, Any]) -> HazardModel:
+    # A bundle of an earlier version knows nothing of the week, and its booster starts from nothing.
+    week = data.get("week")
+    rhythm = None if week is None else WeekRhythm(tuple(week["won"]), tuple(week["lost"]))
+    base = tuple((float(won), float(lost)) for won, lost in data.get("hazard_base", ()))
+    return HazardModel(booster, tuple(float(edge) for edge in data["hazard_edges_days"]), rhythm, base)

@@ -7,6 +7,7 @@ given that the record was open when the interval began.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crm.errors import BundleError
+from serving.forest import Forest
+from serving.trees import TooDeep
 from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
@@ -26,9 +29,10 @@ STAY, WON, LOST = 0, 1, 2
 SLOWEST_RATE = 1.0 / 3653.0
 #: No closing is put further away than this.
 FURTHEST_DAYS = 36525.0
-#: Rows whose intervals are predicted together, so that memory stays flat.
-CHUNK = 1024
-#: For so many days, the chance to close is spread over days by the week's rhythm; later, evenly.
+#: Rows whose intervals are predicted together, so that memory stays flat; and those whose chances are
+#: summed together, so that they stay in the cache.
+CHUNK, FEW = 8192, 256
+#: For so many days the chance to close is spread over days by the week's rhythm; later, evenly.
 DAILY_FOR = 28
 
 
@@ -44,14 +48,16 @@ class HazardModel:
     edges_days : tuple of float
         Edges of the intervals, in days after ``as_of``; the first is 0, they rise.
     rhythm : WeekRhythm, optional
+        On which weekdays records close, where the history shows it.
     base : tuple of (float, float)
-        For each interval, the odds of being won and of being lost against staying open that the booster
-        starts from, in an even week; empty where it starts from nothing.
+        For each interval the odds of being won, and of being lost, against staying open, in an even week;
+        the booster's margins come on top. Empty where the booster starts from nothing.
 
     Raises
     ------
     BundleError
-        Where the booster has not three classes or the edges do not rise from 0.
+        Where the booster has not three classes, the edges do not rise from 0, or ``base`` is not one pair
+        of positive odds an interval.
     """
 
     booster: str
@@ -69,6 +75,11 @@ class HazardModel:
             or edges[-1] > FURTHEST_DAYS
         ):
             raise BundleError(f"hazard: edges_days = {self.edges_days}: they must rise from 0; train again")
+        odds = np.array(self.base, np.float64)
+        if self.base and (odds.shape != (len(edges) - 1, 2) or not (np.isfinite(odds) & (odds > 0)).all()):
+            raise BundleError(
+                f"hazard: base = {self.base}: one pair of odds above 0 an interval; train again"
+            )
 
     @cached_property
     def _model(self) -> lgb.Booster:
@@ -89,40 +100,148 @@ class HazardModel:
         ----------
         x : ndarray of shape (rows, features)
         as_of : ndarray of datetime64[us], UTC, shape (rows,), optional
-            Needed where the model knows the week's rhythm.
+            Now; needed where the model knows the week's rhythm.
         threads : int
+
+        Raises
+        ------
+        ValueError
+            Where the moments are needed and not given.
         """
-        steps = len(self.edges_days) - 1
-        hazards = np.empty((len(x), steps, 3))
-        for first in range(0, len(x), CHUNK):
-            part = x[first : first + CHUNK]
-            rows = np.column_stack([np.repeat(part, steps, axis=0), np.tile(np.arange(steps), len(part))])
-            predicted = np.asarray(self._model.predict(rows, num_threads=threads))
-            hazards[first : first + CHUNK] = predicted.reshape(len(part), steps, 3)
+        start = self._start(len(x), as_of)
+        edges = np.array(self.edges_days) if start is None else start.edges_days
+        won, lost = np.zeros((len(x), len(edges))), np.zeros((len(x), len(edges)))
+        chunks = [slice(first, first + CHUNK) for first in range(0, len(x), CHUNK)]
+
+        def fill(part: slice) -> None:
+            raw = self._raw(x[part])
+            for first in range(0, raw.shape[2], FEW):
+                some = slice(part.start + first, min(part.start + first + FEW, part.stop))
+                few = raw[:, :, first : first + FEW]
+                if start is None:
+                    won[some, 1:], lost[some, 1:] = _incidence(few)
+                else:
+                    won[some, 1:], lost[some, 1:] = start.spread(_incidence(start.lift(few, some)), some)
+
+        if threads > 1 and len(chunks) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(fill, chunks))
+        else:
+            for part in chunks:
+                fill(part)
+        return Timing(edges, won, lost)
+
+    def hazards(self, x: Floats, as_of: Moments | None = None) -> Floats:
+        """Give the chance to be won, and to be lost, in each interval, given that it begins open.
+
+        Returns
+        -------
+        ndarray of shape (rows, intervals, 2)
+        """
+        start = self._start(len(x), as_of)
+        found = np.empty((len(x), len(self.edges_days) - 1, 2))
+        for first in range(0, len(x), FEW):
+            some = slice(first, min(first + FEW, len(x)))
+            raw = self._raw(x[some])
+            found[some] = _softmax(raw if start is None else start.lift(raw, some))[1:].transpose(2, 1, 0)
+        return found
+
+    def _start(self, rows: int, as_of: Moments | None) -> _Start | None:
+        if not self.base and self.rhythm is None:
+            return None
         edges = np.array(self.edges_days)
-        if self.base:
-            hazards[:, :, 1:] *= np.array(self.base)
-        if self.rhythm is not None and as_of is not None:
-            hazards[:, :, 1:] *= self.rhythm.exposure(edges, as_of)
-        if self.base or self.rhythm is not None:
-            hazards /= hazards.sum(axis=2, keepdims=True)
-        open_before = np.cumprod(hazards[:, :, STAY], axis=1)
-        open_before = np.column_stack([np.ones(len(x)), open_before[:, :-1]])
-        closing = open_before[:, :, None] * hazards[:, :, 1:]
-        if self.rhythm is not None and as_of is not None:
-            edges, closing = _by_day(edges, closing, self.rhythm, as_of)
-        cumulative = np.concatenate([np.zeros((len(x), 1, 2)), np.cumsum(closing, axis=1)], axis=1)
-        return Timing(edges, cumulative[:, :, 0], cumulative[:, :, 1])
+        margins = np.log(self.base) if self.base else np.zeros((len(edges) - 1, 2))
+        if self.rhythm is None:
+            return _Start(edges, margins[None], np.zeros(rows, np.int64))
+        if as_of is None and rows:
+            raise ValueError("as_of is needed: the hazard knows on which weekdays records close")
+        place, held = self.rhythm.exposure(edges, np.empty(0, "datetime64[us]") if as_of is None else as_of)
+        days = np.arange(min(DAILY_FOR, edges[-1]) + 1.0)
+        finer = np.union1d(edges, days[days < edges[-1]])
+        of = np.searchsorted(edges, finer[:-1], side="right") - 1
+        parts = self.rhythm.exposure(finer, np.empty(0, "datetime64[us]") if as_of is None else as_of)[1]
+        shares = parts * np.diff(finer)[None, :, None] / (held * np.diff(edges)[None, :, None])[:, of]
+        return _Start(finer, margins[None] + np.log(held), place, of, shares)
+
+    @cached_property
+    def _forest(self) -> Forest | None:
+        """The booster's trees, swept over the intervals; None where only LightGBM can walk them."""
+        try:
+            return Forest(self._model, swept=self.n_features, steps=len(self.edges_days) - 1)
+        except TooDeep:
+            return None
+
+    def _raw(self, x: Floats) -> Floats:
+        """Give the booster's sums at each interval, shape (classes, intervals, rows)."""
+        if self._forest is not None:
+            return self._forest(x)
+        steps = len(self.edges_days) - 1
+        rows = np.column_stack([np.repeat(x, steps, axis=0), np.tile(np.arange(steps), len(x))])
+        raw = np.asarray(self._model.predict(rows, raw_score=True, num_threads=1))
+        return np.ascontiguousarray(raw.reshape(len(x), steps, 3).transpose(2, 1, 0))
 
 
-def _by_day(edges: Floats, closing: Floats, rhythm: WeekRhythm, as_of: Moments) -> tuple[Floats, Floats]:
-    """Split the intervals of the first weeks into days, each with its part of the rhythm."""
-    days = np.arange(min(DAILY_FOR, edges[-1]) + 1.0)
-    finer = np.union1d(edges, days[days < edges[-1]])
-    of = np.searchsorted(edges, finer[:-1], side="right") - 1
-    held = rhythm.exposure(finer, as_of) * np.diff(finer)[None, :, None]
-    whole = rhythm.exposure(edges, as_of) * np.diff(edges)[None, :, None]
-    return finer, closing[:, of] * held / whole[:, of]
+@dataclass(frozen=True)
+class _Start:
+    """Where the booster starts from for rows asked at some moments of the week, and how days share an interval.
+
+    Parameters
+    ----------
+    edges_days : ndarray of shape (edges,)
+        Of the answer.
+    margins : ndarray of shape (moments, intervals, 2)
+        In log-odds, of winning and losing.
+    place : ndarray of shape (rows,)
+        Which of the moments each row is asked at.
+    of : ndarray of int, shape (edges - 1,), optional
+        The interval that each of the answer's parts belongs to; None where they are the same.
+    shares : ndarray of shape (moments, edges - 1, 2), optional
+    """
+
+    edges_days: Floats
+    margins: Floats
+    place: NDArray[np.int64]
+    of: NDArray[np.int64] | None = None
+    shares: Floats | None = None
+
+    def lift(self, raw: Floats, rows: slice) -> Floats:
+        """Add the margins to the booster's sums, shape (classes, intervals, rows)."""
+        lifted = raw.copy()
+        lifted[1:] += self.margins[self.place[rows]].transpose(2, 1, 0)
+        return lifted
+
+    def spread(self, incidence: tuple[Floats, Floats], rows: slice) -> tuple[Floats, Floats]:
+        """Spread P(won) and P(lost) by each interval's end over the parts of the intervals."""
+        if self.of is None or self.shares is None:
+            return incidence
+        shares = self.shares[self.place[rows]]
+        won, lost = (
+            np.cumsum(np.diff(total, axis=1, prepend=0.0)[:, self.of] * shares[:, :, cause], axis=1)
+            for cause, total in enumerate(incidence)
+        )
+        return won, lost
+
+
+def _incidence(raw: Floats) -> tuple[Floats, Floats]:
+    """Turn sums of trees, shape (classes, intervals, rows), into P(won) and P(lost) by each interval's end.
+
+    Returns
+    -------
+    won, lost : ndarray of shape (rows, intervals)
+    """
+    hazards = _softmax(raw)
+    open_before = np.ones_like(raw[0])
+    np.cumprod(hazards[STAY, :-1], axis=0, out=open_before[1:])
+    won = np.cumsum(open_before * hazards[WON], axis=0)
+    lost = np.cumsum(open_before * hazards[LOST], axis=0)
+    return won.T, lost.T
+
+
+def _softmax(raw: Floats) -> Floats:
+    """Give LightGBM's probabilities; less the largest sum first, so that nothing overflows."""
+    hazards: Floats = np.exp(raw - raw.max(axis=0))
+    hazards /= hazards[STAY] + hazards[WON] + hazards[LOST]
+    return hazards
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class WeekRhythm:
         """Give the rhythm of a week whose days are all alike."""
         return cls((1.0,) * 7, (1.0,) * 7)
 
-    def exposure(self, edges_days: Floats, as_of: Moments) -> Floats:
+    def exposure(self, edges_days: Floats, as_of: Moments) -> tuple[NDArray[np.int64], Floats]:
         """Give how much of the rhythm each interval holds, relative to an even week.
 
         Parameters
@@ -64,19 +64,36 @@ class WeekRhythm:
 
         Returns
         -------
-        ndarray of shape (n, edges - 1, 2)
+        place : ndarray of shape (n,)
+            Which of the m moments of the week each ``as_of`` is.
+        exposure : ndarray of shape (m, edges - 1, 2)
             For winning and losing; 1 where the week is even.
         """
         since = np.asarray(as_of, "datetime64[us]").view(np.int64) - _MONDAY
         starts, place = np.unique(since % (7 * _DAY), return_inverse=True)
         moments = starts[:, None] / _DAY + edges_days[None, :]
-        held = np.stack([np.diff(_passed(moments, days), axis=1) for days in (self.won, self.lost)], axis=2)
+        held = np.stack([np.diff(passed(moments, days), axis=1) for days in (self.won, self.lost)], axis=2)
         table: Floats = held / np.diff(edges_days)[None, :, None]
-        return table[place]
+        return place, table
 
 
-def _passed(moments: Floats, days: tuple[float, ...]) -> Floats:
-    """Give how much of the rhythm has passed since a Monday's midnight, in days."""
-    weeks, inside = np.divmod(moments, 7.0)
-    total: Floats = 7.0 * weeks + np.interp(inside, np.arange(8.0), np.concatenate([[0.0], np.cumsum(days)]))
+def days_of(moments: Moments) -> Floats:
+    """Give moments as days since a Monday's midnight."""
+    since: Floats = (np.asarray(moments, "datetime64[us]").view(np.int64) - _MONDAY) / _DAY
+    return since
+
+
+def passed(days: Floats, rhythm: tuple[float, ...]) -> Floats:
+    """Give how much of a rhythm has passed by these moments, in even days.
+
+    Parameters
+    ----------
+    days : ndarray of any shape
+        Since a Monday's midnight.
+    rhythm : tuple of 7 float
+        With a mean of 1, Monday first.
+    """
+    weeks, inside = np.divmod(days, 7.0)
+    ends = np.concatenate([[0.0], np.cumsum(rhythm)])
+    total: Floats = 7.0 * weeks + np.interp(inside, np.arange(8.0), ends)
     return total

@@ -47,18 +47,32 @@ def baselines(window: Window, settings: TrainSettings) -> dict[str, Floats]:
     answers: dict[str, Floats] = {}
     names = known.matrix.names
     if "stage" in names:
-        answers["stage rates"] = _rates(known, won, later, names.index("stage"))
+        answers["stage rates"] = stage_rates(known, won, later.x[:, names.index("stage")])
     part = fit_linear(x, target, known.categorical, settings.linear_strength, known.weights)
     if part is not None:
         answers["logistic regression"] = expit(part.margin(asked))
-    answers["plain LightGBM"] = _boosted(x, target, asked, known, settings)
+    answers["plain LightGBM"] = boosted(x, target, asked, known, settings)
     return answers
 
 
-def _rates(known: Sample, won: npt.NDArray[np.bool_], asked: Sample, column: int) -> Floats:
-    stages, wanted, weights = known.x[:, column], asked.x[:, column], known.weights
+def stage_rates(known: Sample, won: npt.NDArray[np.bool_], wanted: Floats) -> Floats:
+    """Give the share won in each stage, shrunk towards that of all.
+
+    Parameters
+    ----------
+    known : Sample
+        With the feature ``stage``.
+    won : ndarray of bool, one a row of ``known``
+    wanted : ndarray of shape (n,)
+        Codes of the stages asked about; one that is missing or was never seen gets the share of all.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    stages, weights = known.x[:, known.matrix.names.index("stage")], known.weights
     overall = float(np.average(won, weights=weights))
-    rates = np.full(len(asked), overall)
+    rates = np.full(len(wanted), overall)
     for stage in np.unique(stages[~np.isnan(stages)]):
         here = stages == stage
         total = (weights * won)[here].sum() + _PRIOR * overall
@@ -66,7 +80,22 @@ def _rates(known: Sample, won: npt.NDArray[np.bool_], asked: Sample, column: int
     return rates
 
 
-def _boosted(x: Floats, target: Floats, asked: Floats, known: Sample, settings: TrainSettings) -> Floats:
+def boosted(x: Floats, target: Floats, asked: Floats, known: Sample, settings: TrainSettings) -> Floats:
+    """Give what LightGBM with its own defaults learns from rows, for the rows asked about.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, k)
+    target : ndarray of shape (n,)
+    asked : ndarray of shape (m, k)
+    known : Sample
+        Whose weights and categorical columns count.
+    settings : TrainSettings
+
+    Returns
+    -------
+    ndarray of shape (m,)
+    """
     data = lgb.Dataset(x, target, weight=known.weights, categorical_feature=known.categorical)
     parameters = {
         "objective": "binary",

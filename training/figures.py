@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-from training.settings import TrainSettings
+from typing import Any, Protocol
 
 
-def flat_settings(settings: TrainSettings) -> dict[str, str]:
+class Settings(Protocol):
+    """A training's settings, or a backtest's."""
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Give every setting as plain JSON."""
+        ...
+
+
+def flat_settings(settings: Settings) -> dict[str, str]:
     """Give every setting as text, nested ones with dotted names.
 
     Examples
     --------
+    >>> from training.settings import TrainSettings
     >>> flat = flat_settings(TrainSettings())
     >>> flat["hazard.leaves"], flat["hazard.half_life_days"], flat["audit.keep"]
     ('7', 'null', '[]')

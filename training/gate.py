@@ -14,13 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from crm.errors import NotEnoughData
 from crm.history import History
-from crm.known import closing_time, known_at, known_time
-from crm.schema import TABLES
+from crm.known import known_at
+from crm.observed import last_recorded
 from serving.bundle import ModelBundle
 from serving.outcome_model import ENTITIES
 from training.comparison import FEWEST_CLOSED, FEWEST_WON, Comparison, able, compare, settings_of
+from training.labels import with_lead_outcome
 from training.rehearsal import rehearse
 
 Say = Callable[[str], None]
@@ -66,7 +66,8 @@ def decide(
     """
     if champion.version == challenger.version:
         return Decision(False, f"the challenger is the champion: both hold bundle {champion.version}")
-    known = known_at(history, until)
+    # Both are asked what the challenger claims to know.
+    known = with_lead_outcome(known_at(history, until), settings_of(challenger).lead_outcome)
     objections, remarks, both = _what_each_scores(champion, challenger)
     since = pd.Timestamp(max(champion.trained_through, challenger.trained_through))
     comparisons = compare(known, champion, challenger, both, since, until, "as_they_are")
@@ -99,24 +100,14 @@ def first_champion(bundle: ModelBundle) -> Decision:
 
 
 def observed_until(history: History) -> pd.Timestamp:
-    """Give the moment just after the last thing that the history knows.
+    """Give the end of observation where none is asked for; see :func:`crm.observed.last_recorded`.
 
     Raises
     ------
     NotEnoughData
         If the history is empty.
     """
-    moments = [
-        known_time(TABLES[name], frame).max()
-        for name, frame in history.frames().items()
-        if name in ("leads", "deals", "activities", "changes") and len(frame)
-    ]
-    moments += [closing_time(frame).max() for frame in (history.leads, history.deals) if len(frame)]
-    found = [moment for moment in moments if not pd.isna(moment)]
-    if not found:
-        raise NotEnoughData("the history is empty; import an export")
-    last: pd.Timestamp = max(found)
-    return last + pd.Timedelta(microseconds=1)
+    return last_recorded(history)
 
 
 def _left(both: list[str], comparisons: list[Comparison]) -> list[str]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from crm.history import History
+from crm.history import LEAD_OUTCOME, History
 
 OPEN, WON, LOST = 0, 1, 2
+
+#: What counts as won, in words.
+_DEAL_WON = "the deal is won"
+_LEAD_WON = {
+    "deals": "a deal linked to the lead is won",
+    "leads": "the CRM records the lead as converted",
+}
+#: The fact that says who chose a lead's outcome, where it was not the mapping; no source gives it.
+_CHOSEN_BY = "lead_outcome_chosen_by"
 
 _DAY = np.timedelta64(1, "D").astype("timedelta64[us]").astype("int64")
 _NEVER = np.iinfo("int64").max
@@ -53,7 +62,7 @@ class Outcomes:
     untimed : ndarray of bool, shape (n,)
         An outcome whose moment is not known.
     definition : str
-        What counts as won, in words.
+        What counts as won, in words, and who chose it where somebody did.
     """
 
     record_ids: pd.Index
@@ -67,7 +76,8 @@ def outcomes(history: History, entity: str) -> Outcomes:
     """Find how each lead or deal ended.
 
     A deal ends as the CRM says. A lead is won when a deal linked to it is won, and lost when it is closed
-    without one; where no deal is linked to any lead, the conversion that the CRM records counts.
+    without one; or it ends as the CRM says of the lead itself. Which of the two, the mapping may say (the
+    history's fact ``lead_outcome``); where it does not, the first if any deal is linked to a lead.
 
     Parameters
     ----------
@@ -76,15 +86,29 @@ def outcomes(history: History, entity: str) -> Outcomes:
     """
     records = history.leads if entity == "lead" else history.deals
     ids = pd.Index(records[f"{entity}_id"])
-    if entity == "lead" and history.deals["lead_id"].notna().any():
-        events, ended, untimed = _purchases(history)
-        definition = "a deal linked to the lead is won"
-    else:
-        events, ended, untimed = _recorded(records)
-        definition = "the deal is won" if entity == "deal" else "the CRM records the lead as converted"
+    definition = _DEAL_WON
+    by_deals = False
+    if entity == "lead":
+        by_deals, definition = _lead_definition(history)
+    events, ended, untimed = _purchases(history) if by_deals else _recorded(records)
     gone = _micros(records["gone_at"])
     lost_sight = (events == OPEN) & (gone < ended)
     return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition)
+
+
+def with_lead_outcome(history: History, lead_outcome: str) -> History:
+    """Give the history with a lead's outcome as the settings want it, whatever its mapping says.
+
+    Parameters
+    ----------
+    history : History
+    lead_outcome : {"auto", "deals", "leads"}
+        ``auto`` leaves it to the mapping, and where that is silent to the history.
+    """
+    if lead_outcome == "auto":
+        return history
+    chosen = {LEAD_OUTCOME: lead_outcome, _CHOSEN_BY: "the settings say"}
+    return replace(history, facts={**history.facts, **chosen})
 
 
 def label(found: Outcomes, record_ids: pd.Series, as_of: pd.Series, until: pd.Timestamp) -> Labels:
@@ -105,6 +129,16 @@ def label(found: Outcomes, record_ids: pd.Series, as_of: pd.Series, until: pd.Ti
     durations = np.maximum(ended - start, 0) / _DAY
     seen = np.where((events == OPEN) & (ended < end), ended, end)
     return Labels(durations, events, np.maximum(seen - start, 0) / _DAY)
+
+
+def _lead_definition(history: History) -> tuple[bool, str]:
+    """Say whether a lead's outcome is a deal's, and put it in words."""
+    asked = history.facts.get(LEAD_OUTCOME)
+    if asked is None:
+        by_deals = bool(history.deals["lead_id"].notna().any())
+        return by_deals, _LEAD_WON["deals" if by_deals else "leads"]
+    chosen_by = history.facts.get(_CHOSEN_BY, "the mapping says")
+    return asked == "deals", f"{_LEAD_WON[asked]}, as {chosen_by}"
 
 
 def _micros(moments: pd.Series) -> npt.NDArray[np.int64]:

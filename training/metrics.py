@@ -132,3 +132,53 @@ def measures(happened: Bools, probability: Floats, weights: Floats | None = None
         "ece": calibration_error(happened, probability, weights),
         "lift_10": lift(happened, probability, weights)["lift"],
     }
+
+
+def interval_scores(low: Floats, high: Floats, actual: Floats, level: float) -> Floats:
+    """Give each range's interval score: its width, and a penalty for what lies outside; lower is better.
+
+    Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007, section 6.2.
+
+    Parameters
+    ----------
+    low, high, actual : ndarray of shape (n,)
+    level : float
+        Share that the central range should hold.
+
+    Examples
+    --------
+    >>> low, high = np.array([1.0, 1.0]), np.array([3.0, 3.0])
+    >>> interval_scores(low, high, np.array([2.0, 4.0]), 0.8).round(6).tolist()
+    [2.0, 12.0]
+    """
+    outside = np.maximum(low - actual, 0.0) + np.maximum(actual - high, 0.0)
+    scores: Floats = high - low + 2.0 / (1.0 - level) * outside
+    return scores
+
+
+def crps(draws: Floats, actual: Floats) -> Floats:
+    """Give the continuous ranked probability score of simulated distributions; lower is better.
+
+    That of the draws' own distribution: E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, section 4.2).
+    For a single draw it is the absolute error.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n, draws)
+    actual : ndarray of shape (n,)
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> crps(np.array([[0.0, 2.0], [5.0, 5.0]]), np.array([1.0, 8.0])).tolist()
+    [0.5, 3.0]
+    """
+    ordered = np.sort(draws, axis=1)
+    size = draws.shape[1]
+    places = 2.0 * np.arange(1, size + 1) - size - 1.0
+    spread = ordered @ places / size**2
+    scores: Floats = np.abs(draws - actual[:, None]).mean(axis=1) - spread
+    return scores

@@ -16,7 +16,7 @@ from crm.known import known_at
 from features import build_features, describe, weekly_snapshots
 from serving.bundle import ModelBundle
 from serving.outcome_model import OutcomeModel
-from training.labels import outcomes
+from training.labels import outcomes, with_lead_outcome
 from training.samples import untimed_sample
 
 with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def shap_sample(history: History, bundle: ModelBundle, entity: str) -> Floats:
     ndarray of shape (at most SHAP_ROWS, features)
     """
     until = pd.Timestamp(bundle.trained_through)
-    known = known_at(history, until)
+    known = with_lead_outcome(known_at(history, until), str(bundle.config.get("lead_outcome", "auto")))
     spec = bundle.models[entity].spec
     snapshots = weekly_snapshots(known, entity, until)
     if len(snapshots) == 0:

@@ -109,7 +109,8 @@ def _by_order(
     later = rows[int((1.0 - _SHARE) * len(rows)) :]
     kept = np.ones(len(records), bool)
     kept[later] = False
-    earlier = History.of({**known.frames(), f"{entity}s": records[kept].reset_index(drop=True)})
+    remaining = {**known.frames(), f"{entity}s": records[kept].reset_index(drop=True)}
+    earlier = History.of(remaining, known.facts)
     bundles = []
     for bundle in (champion, challenger):
         try:

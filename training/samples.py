@@ -12,6 +12,7 @@ import pandas as pd
 
 from crm.history import History
 from crm.known import closing_time
+from crm.moments import DAY, column_in_micros
 from features import FeatureMatrix, FeatureSpec, build_features, weekly_snapshots
 from training.labels import Labels, Outcomes, label
 from training.settings import TrainSettings
@@ -56,6 +57,11 @@ class Sample:
     def records(self) -> npt.NDArray[np.int64]:
         """A number for each row's record, so that rows of one record stay together."""
         return pd.factorize(self.snapshots["record_id"])[0].astype("int64")
+
+    @property
+    def as_of(self) -> npt.NDArray[np.datetime64]:
+        """The moments, datetime64[us] in UTC, shape (n,)."""
+        return np.asarray(pd.DatetimeIndex(self.snapshots["as_of"]).tz_localize(None), "datetime64[us]")
 
     def take(self, rows: npt.NDArray[np.intp]) -> Sample:
         """Give some of the rows."""
@@ -147,8 +153,7 @@ def make_sample(
     weights = np.ones(len(snapshots))
     if spec.entity == "lead":
         known = history.leads.set_index("lead_id")["recorded_at"].reindex(snapshots["record_id"])
-        known_at = pd.DatetimeIndex(known).as_unit("us").asi8
-        age = (pd.DatetimeIndex(snapshots["as_of"]).as_unit("us").asi8 - known_at) / 86_400e6
+        age = (column_in_micros(snapshots["as_of"]) - column_in_micros(known)) / DAY
         weights = 1.0 / (1.0 + np.floor(age / settings.every_days)) ** settings.lead_decay
     return Sample(snapshots, matrix, labels, weights)
 

@@ -13,6 +13,9 @@ from crm.errors import InputError
 
 T = TypeVar("T")
 
+#: What the setting ``lead_outcome`` may be.
+LEAD_OUTCOMES = ("auto", "deals", "leads")
+
 
 @dataclass(frozen=True)
 class HazardSettings:
@@ -151,6 +154,10 @@ class TrainSettings:
         Distance between two snapshots of an open record.
     horizon_days : float
         A lead's propensity is that of a purchase within so many days.
+    lead_outcome : {"auto", "deals", "leads"}
+        What a purchase is: a linked deal is won (``deals``), or the CRM records the lead as converted
+        (``leads``). ``auto`` leaves it to the mapping, and where that is silent to the history: ``deals``
+        where any deal is linked to a lead.
     lead_decay : float
         A lead's k-th look counts 1 / k to this power.
     snapshots : int
@@ -181,6 +188,7 @@ class TrainSettings:
 
     every_days: float = 7.0
     horizon_days: float = 90.0
+    lead_outcome: str = "auto"
     lead_decay: float = 1.0
     snapshots: int = 40_000
     min_won: int = 10
@@ -200,6 +208,12 @@ class TrainSettings:
     )
     distill: DistillSettings = field(default_factory=DistillSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+
+    def __post_init__(self) -> None:
+        if self.lead_outcome not in LEAD_OUTCOMES:
+            raise InputError(
+                f"setting lead_outcome = {self.lead_outcome!r}: write one of {', '.join(LEAD_OUTCOMES)}"
+            )
 
     def to_json_dict(self) -> dict[str, Any]:
         """Give every setting as plain JSON."""
@@ -232,7 +246,10 @@ def _build(kind: type[T], data: Mapping[str, Any], where: str) -> T:
             raise InputError(f"{where}: setting {name!r} does not exist; {hint}")
         now = getattr(default, name)
         values[name] = _read(now, value, f"{where}: {name}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _read(now: Any, value: Any, where: str) -> Any:
@@ -240,6 +257,8 @@ def _read(now: Any, value: Any, where: str) -> Any:
         return _build(type(now), value, where)
     if isinstance(now, tuple) and isinstance(value, list):
         return tuple(value)
+    if isinstance(now, str) and isinstance(value, str):
+        return value
     if isinstance(now, bool) or not isinstance(now, int | float | None):
         raise InputError(f"{where} = {value!r}: has the wrong type; see docs/training.md")
     if isinstance(value, bool) or not isinstance(value, int | float):

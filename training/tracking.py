@@ -1,4 +1,4 @@
-"""MLflow: one run for each training, the bundle as a registered model, and who is champion.
+"""MLflow: one run for each training and backtest, the bundle as a registered model, and who is champion.
 
 The only module that imports MLflow. MLflow reports its own use over the network unless it is told not to
 before it is imported, and so it is told here: a line above its import, whoever imports this first.
@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -37,6 +37,8 @@ from crm.errors import NotEnoughData, TrackingError
 from crm.history import History
 from crm.known import known_at
 from serving.bundle import ModelBundle
+from training.backtest.settings import BacktestSettings
+from training.backtest.summary import flat_figures
 from training.digests import digest_history
 from training.figures import flat_metrics, flat_settings
 from training.gate import Decision, decide, first_champion, observed_until
@@ -146,6 +148,63 @@ def track(
                 client.set_registered_model_alias(registered_name, CHAMPION, version)
                 return Tracked(run_id, version, CHAMPION)
     return Tracked(run_id, version, CHALLENGER)
+
+
+def track_backtest(
+    report: Mapping[str, Any],
+    files: Sequence[Path],
+    settings: BacktestSettings,
+    *,
+    tracking_uri: str,
+    finished_at: pd.Timestamp,
+    experiment: str = "vigie-backtest",
+) -> str:
+    """Log a backtest as one run: its settings, its figures over all cutoffs, and its files.
+
+    Parameters
+    ----------
+    report : mapping
+        As :func:`training.backtest.backtest` gives it.
+    files : sequence of Path
+        Logged as they are.
+    settings : BacktestSettings
+    tracking_uri : str
+    finished_at : Timestamp with a time zone
+    experiment : str
+
+    Returns
+    -------
+    str
+        The id of the run.
+
+    Raises
+    ------
+    TrackingError
+        If the store cannot be reached or written. The run is then marked as failed.
+    """
+    cutoffs = report["plan"]["cutoffs"]
+    with _client(tracking_uri) as (client, store):
+        experiment_id = _experiment(client, experiment, store)
+        run = client.create_run(
+            experiment_id,
+            run_name=f"backtest {cutoffs[0][:10]} to {cutoffs[-1][:10]}",
+            tags={"vigie.observed_until": report["plan"]["end"], "vigie.cutoffs": str(len(cutoffs))},
+        )
+        run_id: str = run.info.run_id
+        try:
+            _log_params(client, run_id, flat_settings(settings))
+            stamp = int(finished_at.timestamp() * 1000)
+            metrics = [Metric(key, value, stamp, 0) for key, value in flat_figures(report).items()]
+            for first in range(0, len(metrics), 500):
+                client.log_batch(run_id, metrics=metrics[first : first + 500])
+            for file in files:
+                client.log_artifact(run_id, str(file))
+        except BaseException:
+            # Also when interrupted, as in track.
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id, "FINISHED")
+    return run_id
 
 
 def promote(
@@ -282,13 +341,17 @@ def _experiment(client: MlflowClient, name: str, store: Store) -> str:
 def _log_facts(
     client: MlflowClient, run_id: str, trained: Trained, settings: TrainSettings, stamp: int
 ) -> None:
-    params = [Param(key, value) for key, value in flat_settings(settings).items()]
-    for first in range(0, len(params), 100):
-        client.log_batch(run_id, params=params[first : first + 100])
+    _log_params(client, run_id, flat_settings(settings))
     metrics = [Metric(key, value, stamp, 0) for key, value in flat_metrics(trained.report).items()]
     client.log_batch(run_id, metrics=metrics)
     for entity, section in trained.report["models"].items():
         client.set_tag(run_id, f"vigie.{entity}.status", section["status"])
+
+
+def _log_params(client: MlflowClient, run_id: str, settings: Mapping[str, str]) -> None:
+    params = [Param(key, value) for key, value in settings.items()]
+    for first in range(0, len(params), 100):
+        client.log_batch(run_id, params=params[first : first + 100])
 
 
 def _log_datasets(client: MlflowClient, run_id: str, history: History, bundle: ModelBundle) -> None:

@@ -15,6 +15,7 @@ from features import Series, prepare
 from serving.bundle import ModelBundle
 from serving.outcome_model import OutcomeModel
 from training.audit import Audit, audit
+from training.labels import with_lead_outcome
 from training.learning import learn
 from training.settings import TrainSettings
 
@@ -68,7 +69,7 @@ def train(
         If the history holds neither a lead nor a deal by then.
     """
     settings = settings or TrainSettings()
-    known = known_at(history, until)
+    known = with_lead_outcome(known_at(history, until), settings.lead_outcome)
     models: dict[str, OutcomeModel] = {}
     sections: dict[str, Any] = {}
     audits: dict[str, Audit] = {}

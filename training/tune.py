@@ -21,7 +21,7 @@ from crm.history import History
 from crm.known import known_at
 from features import learn_spec
 from training.audit import audit
-from training.labels import OPEN, outcomes
+from training.labels import OPEN, outcomes, with_lead_outcome
 from training.later import Verdict, Window, judge, open_window
 from training.metrics import bootstrap_mean, log_losses
 from training.samples import untimed_sample
@@ -224,7 +224,7 @@ def _with(given: HazardSettings, chosen: dict[str, Any]) -> HazardSettings:
 
 def _tasks(history: History, until: pd.Timestamp, settings: TrainSettings, say: Say) -> list[_Task]:
     tasks = []
-    known = known_at(history, until)
+    known = with_lead_outcome(known_at(history, until), settings.lead_outcome)
     for entity in ("lead", "deal"):
         found = outcomes(known, entity)
         closed = int((found.events != OPEN).sum())

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vigie import demo_command, history_commands, model_commands, score_commands, serve_command
+from vigie import (
+    backtest_commands,
+    demo_command,
+    history_commands,
+    model_commands,
+    score_commands,
+    serve_command,
+)
 from vigie.door import Door
 
 _HISTORY = "History"
@@ -60,6 +67,7 @@ def make_app() -> typer.Typer:
     app.command("train", rich_help_panel=_MODELS)(model_commands.train)
     app.command("report", rich_help_panel=_MODELS)(model_commands.report)
     app.command("promote", rich_help_panel=_MODELS)(model_commands.promote)
+    app.command("backtest", rich_help_panel=_MODELS)(backtest_commands.backtest)
     score = typer.Typer(no_args_is_help=True, help="Score leads or deals, into a CSV or Parquet file.")
     score.command("leads")(score_commands.leads)
     score.command("deals")(score_commands.deals)

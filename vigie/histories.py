@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from crm.errors import NotEnoughData
-
 if TYPE_CHECKING:
-    import pandas as pd
-
     from crm.history import History
     from crm.store import Store
 
@@ -38,41 +34,3 @@ def store_to_load(url: str) -> Iterator[Store]:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
         raise
-
-
-def last_recorded(history: History, now: pd.Timestamp) -> pd.Timestamp:
-    """Give the first whole second after the last thing that the CRM recorded about its leads and deals.
-
-    A history that ended years ago says nothing about the years since: observed until today, each of its open
-    records would look silent all that time. So only what has a time of its own counts, not a record that is
-    known from its export on; and nothing that is dated in the future, as planned work and slips of the pen
-    are.
-
-    Raises
-    ------
-    NotEnoughData
-        Where the history holds nothing.
-    """
-    import pandas as pd
-
-    from crm.known import closing_time
-
-    timed = [history.activities["recorded_at"], history.changes["recorded_at"]]
-    for records in (history.leads, history.deals):
-        own = records["recorded_at"].where(records["created_at"].notna())
-        timed += [own, records["gone_at"], closing_time(records)]
-    untimed = [history.leads["recorded_at"], history.deals["recorded_at"]]
-    last = _latest(timed, now) or _latest(untimed, now)
-    if last is None:
-        raise NotEnoughData(
-            "the history holds nothing yet; load an export with vigie import, or vigie simulate one"
-        )
-    until: pd.Timestamp = last.floor("s") + pd.Timedelta(seconds=1)
-    return until
-
-
-def _latest(series: list[pd.Series], before: pd.Timestamp) -> pd.Timestamp | None:
-    import pandas as pd
-
-    found = [moments[moments < before].max() for moments in series]
-    return max((moment for moment in found if not pd.isna(moment)), default=None)

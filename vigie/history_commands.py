@@ -12,7 +12,7 @@ from rich.text import Text
 
 from crm.errors import NotEnoughData, StoreError
 from vigie.console import Steps, output, print_json
-from vigie.histories import last_recorded, read_history, store_to_load
+from vigie.histories import read_history, store_to_load
 from vigie.moments import clock, read_moment, show
 from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption
 
@@ -115,6 +115,8 @@ def doctor(
 
 def _last_or(history: History, now: pd.Timestamp) -> pd.Timestamp:
     """Give when training would observe until; now, where the history is empty and is to be told so."""
+    from crm.observed import last_recorded
+
     try:
         return last_recorded(history, now)
     except NotEnoughData:

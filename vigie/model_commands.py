@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from vigie.console import Steps, output, print_json
-from vigie.histories import last_recorded, read_history
+from vigie.histories import read_history
 from vigie.moments import clock, read_moment, show
 from vigie.options import (
     DEFAULT_BUNDLE,
@@ -166,6 +166,8 @@ def promote(
 
 def default_until(history: History) -> pd.Timestamp:
     """Give the end of observation where none is asked for."""
+    from crm.observed import last_recorded
+
     return last_recorded(history, clock())
 
 

@@ -10,11 +10,11 @@ from typing import Literal
 import pandas as pd
 
 from crm.errors import ExportError
-from crm.history import utc
+from crm.history import LEAD_OUTCOME, utc
 from crm.importing.differences import Times
 from crm.importing.plan import LoadPlan
 from crm.importing.reading import read_export
-from crm.mapping import load_mapping
+from crm.mapping import Mapping, load_mapping
 from crm.schema import CHANGES
 from crm.store import Load, LoadReport, Store
 
@@ -111,7 +111,9 @@ def import_export(
         exported_at=moment,
         mapping_digest=mapping.digest,
         loaded_at=None if loaded_at is None else utc(loaded_at),
+        facts={} if mapping.lead_outcome_from is None else {LEAD_OUTCOME: mapping.lead_outcome_from},
     )
+    notices = [*plan.notices, *_overruled(store, mapping)]
     return ImportReport(
         source=mapping.name,
         exported_at=moment,
@@ -121,8 +123,19 @@ def import_export(
         n_found_changes=plan.n_found_changes,
         n_gone=plan.n_gone,
         n_back=plan.n_back,
-        notices=tuple(plan.notices),
+        notices=tuple(notices),
     )
+
+
+def _overruled(store: Store, mapping: Mapping) -> list[str]:
+    """Say where another source said later what a lead's outcome is, and differently."""
+    kept = store.read([]).facts.get(LEAD_OUTCOME)
+    if mapping.lead_outcome_from in (None, kept):
+        return []
+    return [
+        f'{mapping.name} says outcome_from = "{mapping.lead_outcome_from}", but another source of this '
+        f'history said "{kept}" later, and that counts; let their mappings say the same'
+    ]
 
 
 def _last_export(loads: list[Load], table: str) -> pd.Timestamp | None:

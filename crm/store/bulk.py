@@ -99,16 +99,26 @@ class Transaction:
             last = piece.column("position")[-1].as_py() if piece.num_rows else last
         return pa.concat_tables(pieces)
 
+    def fetch_table(self, query: sa.Select[Any], table: sa.Table) -> pa.Table:
+        """Give the first rows, a piece at most, of a query of all columns of a table, with their types."""
+        with self._explained():
+            self._cursor.execute(self._text(query.limit(PIECE)))
+            return self._cursor.fetch_arrow_table().cast(_arrow_schema(list(table.columns)))
+
+    def append(self, table: sa.Table, rows: pa.Table) -> None:
+        """Insert rows, all of them new."""
+        names = [column.name for column in table.columns]
+        source = self._stage(table, rows)
+        self.run(table.insert().from_select(names, sa.select(source)))
+        self.run(sa.text(f"DROP TABLE {source.name}"))
+
     def merge(self, table: sa.Table, key: str, rows: pa.Table) -> None:
         """Insert the rows whose key is new, and write over those stored whose values differ.
 
         A row that is stored already keeps its position, and its load if nothing differs.
         """
-        staged = f"staged_{table.name}"
-        with self._explained():
-            self._cursor.adbc_ingest(staged, rows, mode="create", temporary=True)
         names = [column.name for column in table.columns]
-        source = sa.table(staged, *(sa.column(name) for name in names))
+        source = self._stage(table, rows)
         insert = sqlite.insert(table) if self._address.kind == "sqlite" else postgresql.insert(table)
         # SQLite takes ON CONFLICT after a SELECT for a join's ON, unless there is a WHERE.
         filled = insert.from_select(names, sa.select(source).where(sa.literal_column("1") == sa.literal(1)))
@@ -120,7 +130,14 @@ class Transaction:
             where=differs,
         )
         self.run(merged)
-        self.run(sa.text(f"DROP TABLE {staged}"))
+        self.run(sa.text(f"DROP TABLE {source.name}"))
+
+    def _stage(self, table: sa.Table, rows: pa.Table) -> sa.TableClause:
+        """Put rows into a temporary table with the table's columns."""
+        staged = f"staged_{table.name}"
+        with self._explained():
+            self._cursor.adbc_ingest(staged, rows, mode="create", temporary=True)
+        return sa.table(staged, *(sa.column(column.name) for column in table.columns))
 
     def commit(self) -> None:
         """Keep what was done."""

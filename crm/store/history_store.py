@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 import sqlalchemy as sa
 
 from crm.errors import StoreError
 from crm.history import History
+from crm.ledger import LedgerEntry
 from crm.schema import TABLES, Table
 from crm.store.address import StoreAddress
 from crm.store.bulk import Transaction
+from crm.store.facts import enter_facts, read_facts
 from crm.store.faults import explain
-from crm.store.layout import ATTRIBUTES, LOADS, STORED
+from crm.store.forecasts import keep_entry, read_entries
+from crm.store.layout import ATTRIBUTES, FORECAST_ENTRIES, LOADS, STORED
 from crm.store.reports import Load, LoadReport, RowCounts, dump_counts, read_counts
 from crm.store.rows import AttributeKind, from_rows, to_rows
 from crm.store.versions import bring_up
@@ -77,6 +80,7 @@ class Store:
         exported_at: pd.Timestamp | None,
         mapping_digest: str = "",
         loaded_at: pd.Timestamp | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> LoadReport:
         """Merge frames into the store by key, all of them or none.
 
@@ -95,11 +99,14 @@ class Store:
             Of the mapping that read them.
         loaded_at : Timestamp, optional
             Now.
+        facts : mapping of str to str, optional
+            What the source says about the history as a whole, see :data:`crm.history.FACTS`; it takes the
+            place of what this source said before. None leaves that as it is.
 
         Raises
         ------
         ExportError
-            Where a frame is not valid, see :func:`crm.validation.validate`.
+            Where a frame is not valid, see :func:`crm.validation.validate`, or a fact is not known.
         StoreError
             Where the store cannot be written: the disk is full, it is locked.
         """
@@ -112,7 +119,8 @@ class Store:
             for name, table in TABLES.items():
                 if name in frames:
                     counts[name] = _load_table(transaction, table, frames[name], source, load_id)
-            report = LoadReport(load_id, counts)
+            is_said_anew = facts is not None and enter_facts(transaction, source, facts, load_id)
+            report = LoadReport(load_id, counts, facts_changed=is_said_anew)
             earlier = _same_load(transaction, load_id, source, exported_at, mapping_digest)
             if earlier is not None and not report.is_change:
                 return LoadReport(earlier, counts)
@@ -124,6 +132,8 @@ class Store:
     def read(self, tables: Iterable[str] | None = None) -> History:
         """Give the history, or those tables of it and the others empty, all as of one moment.
 
+        Where sources differ in a fact about the history, what was said last counts.
+
         Raises
         ------
         StoreError
@@ -131,7 +141,75 @@ class Store:
         """
         names = list(TABLES) if tables is None else list(tables)
         with Transaction(self.address) as transaction:
-            return History.of({name: _read_table(transaction, TABLES[name]) for name in names})
+            frames = {name: _read_table(transaction, TABLES[name]) for name in names}
+            return History.of(frames, read_facts(transaction))
+
+    def keep_forecast(self, entry: LedgerEntry) -> bool:
+        """Add a forecast to the ledger; say whether it is new there.
+
+        The same forecast kept twice, by its ``entry_id``, adds nothing. Nothing in the ledger is ever
+        changed or taken away by this class.
+
+        Parameters
+        ----------
+        entry : LedgerEntry
+            With its deals.
+
+        Raises
+        ------
+        StoreError
+            Where the store cannot be written, or the entry was read without its deals.
+        """
+        with Transaction(self.address) as transaction:
+            is_new = keep_entry(transaction, entry)
+            if is_new:
+                transaction.commit()
+        return is_new
+
+    def forecasts(
+        self,
+        period_start: pd.Timestamp | None = None,
+        period_end: pd.Timestamp | None = None,
+        by: str | None = None,
+        as_of_before: pd.Timestamp | None = None,
+        with_deals: bool = False,
+        *,
+        entry_ids: Collection[str] | None = None,
+    ) -> list[LedgerEntry]:
+        """Give forecasts of the ledger, by period, then ``as_of``, then in the order of their keeping.
+
+        Parameters
+        ----------
+        period_start, period_end : Timestamp, optional
+            Only those of a period that starts, and ends, then.
+        by : str, optional
+            Only those grouped by it; an empty one for those that are not grouped.
+        as_of_before : Timestamp, optional
+            Only those as of a moment before.
+        with_deals : bool
+            Whether to read the deals behind them.
+        entry_ids : collection of str, optional
+            Only these.
+
+        Raises
+        ------
+        StoreError
+            Where one was kept by a newer Vigie, or the store cannot be read.
+        """
+        table = FORECAST_ENTRIES.c
+        conditions: list[sa.ColumnElement[bool]] = []
+        if period_start is not None:
+            conditions.append(table.period_start == _microseconds(period_start))
+        if period_end is not None:
+            conditions.append(table.period_end == _microseconds(period_end))
+        if by is not None:
+            conditions.append(table.grouped_by == by if by else table.grouped_by.is_(None))
+        if as_of_before is not None:
+            conditions.append(table.as_of < _microseconds(as_of_before))
+        if entry_ids is not None:
+            conditions.append(table.entry_id.in_(sorted(entry_ids)))
+        with Transaction(self.address) as transaction:
+            return read_entries(transaction, conditions, with_deals=with_deals)
 
     def loads(self) -> list[Load]:
         """Give the loads, the first first."""

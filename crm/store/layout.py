@@ -68,3 +68,80 @@ LOADS = sa.Table(
     sa.Column("loaded_at", sa.BigInteger),
     sa.Column("counts", sa.Text, nullable=False),
 )
+
+#: What each source says about the history as a whole, and the load that said it first so.
+HISTORY_FACTS = sa.Table(
+    "history_facts",
+    METADATA,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("load_id", sa.BigInteger, nullable=False),
+)
+
+#: The ledger of forecasts: one row a forecast of one period, in the order in which they were kept.
+FORECAST_ENTRIES = sa.Table(
+    "forecast_entries",
+    METADATA,
+    sa.Column("position", ROW_NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("entry_id", sa.Text, unique=True, nullable=False),
+    sa.Column("format", sa.BigInteger, nullable=False),
+    sa.Column("made_at", sa.BigInteger, nullable=False),
+    sa.Column("as_of", sa.BigInteger, nullable=False),
+    sa.Column("period_start", sa.BigInteger, nullable=False),
+    sa.Column("period_end", sa.BigInteger, nullable=False),
+    sa.Column("period", sa.Text, nullable=False),
+    sa.Column("grouped_by", sa.Text),
+    sa.Column("level", sa.Double, nullable=False),
+    sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("n_deals", sa.BigInteger, nullable=False),
+)
+
+
+def _place_in_entry() -> tuple[sa.Column[int], sa.Column[int]]:
+    """Give the key of a part: the position of its entry, and its number there."""
+    return (
+        sa.Column("entry", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    )
+
+
+#: The figures of an entry, one row a group; money in whole cents of the entry's currency.
+FORECAST_ROWS = sa.Table(
+    "forecast_rows",
+    METADATA,
+    *_place_in_entry(),
+    sa.Column("group_name", sa.Text, nullable=False),
+    sa.Column("closed_cents", sa.BigInteger, nullable=False),
+    sa.Column("open_cents", sa.BigInteger, nullable=False),
+    sa.Column("new_cents", sa.BigInteger, nullable=False),
+    sa.Column("mean_cents", sa.BigInteger, nullable=False),
+    sa.Column("median_cents", sa.BigInteger, nullable=False),
+    sa.Column("low_cents", sa.BigInteger, nullable=False),
+    sa.Column("high_cents", sa.BigInteger, nullable=False),
+    sa.Column("stage_weighted_cents", sa.BigInteger),
+    sa.Column("run_rate_cents", sa.BigInteger),
+    sa.Column("series_cents", sa.BigInteger),
+    sa.Column("quota_cents", sa.BigInteger),
+    sa.Column("commit_cents", sa.BigInteger),
+    sa.Column("quantiles", sa.Text, nullable=False),
+)
+
+#: The deals behind an entry. They name persons, so they are apart from its figures.
+FORECAST_DEALS = sa.Table(
+    "forecast_deals",
+    METADATA,
+    *_place_in_entry(),
+    sa.Column("deal_id", sa.Text, nullable=False),
+    sa.Column("group_name", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text),
+    sa.Column("amount", sa.Double),
+    sa.Column("expected_amount", sa.Double),
+    sa.Column("win_probability", sa.Double),
+    sa.Column("in_period", sa.Double),
+    sa.Column("mean_cents", sa.BigInteger, nullable=False),
+)

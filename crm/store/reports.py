@@ -43,15 +43,18 @@ class LoadReport:
         Of the entry in the store; of the earlier one where the same load changed nothing.
     tables : mapping of str to RowCounts
         By name of table, those loaded.
+    facts_changed : bool
+        Whether the source says something else about the history as a whole than before.
     """
 
     load_id: int
     tables: Mapping[str, RowCounts]
+    facts_changed: bool = False
 
     @property
     def is_change(self) -> bool:
         """Whether the load changed anything."""
-        return any(counts.new or counts.changed for counts in self.tables.values())
+        return self.facts_changed or any(counts.new or counts.changed for counts in self.tables.values())
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from features.columns import DAY, Floats, in_days
+from crm.moments import DAY
+from features.columns import Floats, in_days
 from features.entry import Case, Cases, Entry, Kinds, once, one_category, one_number
 from features.events import DETAILS
 from features.moments import Moments

@@ -226,7 +226,8 @@ def test_without_timing_the_chance_is_the_probability_shown(history: History) ->
     """A bundle that does not know when a deal closes is asked whether it is won."""
     model = _bundle(history, SUMMER, 0.3).models["deal"]
     x = np.zeros((3, len(model.spec.names)))
-    assert chance(model, x, np.array([1.0, 30.0, 400.0])).tolist() == [0.3, 0.3, 0.3]
+    moments = np.full(3, np.datetime64("2024-06-01", "us"))
+    assert chance(model, x, moments, np.array([1.0, 30.0, 400.0])).tolist() == [0.3, 0.3, 0.3]
 
 
 def test_the_first_champion_needs_something_to_score(history: History) -> None:
@@ -244,10 +245,10 @@ def test_settings_come_back_from_a_bundle(history: History) -> None:
 
 
 def test_observation_ends_just_after_the_last_thing_known(history: History) -> None:
-    """The end is later than every row, by a microsecond; an empty history has none."""
+    """The end is later than every row, by a second at most; an empty history has none."""
     end = observed_until(history)
     assert known_at(history, end).activities.equals(history.activities)
-    before = known_at(history, end - pd.Timedelta(microseconds=1))
+    before = known_at(history, end - pd.Timedelta(seconds=1))
     assert not all(frame.equals(history.frames()[name]) for name, frame in before.frames().items())
-    with pytest.raises(NotEnoughData, match="the history is empty"):
+    with pytest.raises(NotEnoughData, match="the history holds nothing yet"):
         observed_until(History())

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crm.history import History
+from crm.history import LEAD_OUTCOME, History
 from crm.validation import validate_history
-from training.labels import LOST, OPEN, WON, label, outcomes
+from training.labels import LOST, OPEN, WON, label, outcomes, with_lead_outcome
 
 START = pd.Timestamp("2024-01-01", tz="UTC").as_unit("us")
 
@@ -53,6 +53,24 @@ def test_without_links_the_conversion_counts(history: History) -> None:
     """Where no deal names a lead, what the CRM calls converted is the outcome."""
     alone = History.of({"leads": history.leads})
     assert outcomes(alone, "lead").events.tolist() == [WON, WON, OPEN]
+
+
+def test_what_was_asked_for_counts(history: History) -> None:
+    """The history's fact decides though deals are linked; the settings overrule it; auto leaves it."""
+    asked = History.of(history.frames(), {LEAD_OUTCOME: "leads"})
+    assert outcomes(asked, "lead").events.tolist() == [WON, WON, OPEN]
+    assert outcomes(asked, "lead").definition.endswith("as the mapping says")
+    assert outcomes(with_lead_outcome(asked, "auto"), "lead").events.tolist() == [WON, WON, OPEN]
+    overruled = outcomes(with_lead_outcome(asked, "deals"), "lead")
+    assert overruled.events.tolist() == [WON, LOST, OPEN]
+    assert overruled.definition.endswith("as the settings say")
+    assert outcomes(asked, "deal").definition == "the deal is won"
+
+
+def test_a_purchase_asked_for_is_not_a_conversion_before_the_first_deal(history: History) -> None:
+    """Where the mapping asks for deals, no lead is won as long as none is linked, whatever the CRM says."""
+    alone = History.of({"leads": history.leads}, {LEAD_OUTCOME: "deals"})
+    assert WON not in outcomes(alone, "lead").events
 
 
 def test_what_happens_at_the_end_or_later_is_censored(history: History) -> None:

@@ -31,6 +31,11 @@ def test_a_file_changes_what_it_names_and_no_more(tmp_path: Path) -> None:
         ("horizon_day = 60", "did you mean horizon_days"),
         ('horizon_days = "60"', "must be a number"),
         ("hazard = 3", "wrong type"),
+        (
+            'lead_outcome = "orders"',
+            r"toml: setting lead_outcome = 'orders': write one of auto, deals",
+        ),
+        ("lead_outcome = 1", "lead_outcome = 1: has the wrong type"),
         ("horizon_days = ", "cannot be read as TOML"),
     ],
 )

@@ -14,11 +14,11 @@ import training.tracking
 import training.train
 from crm.errors import NotEnoughData, TrackingError
 from crm.history import History
+from crm.observed import last_recorded
 from crm.schema import DEALS
 from crm.store import Store
 from crm.validation import validate
 from serving.bundle import ModelBundle
-from vigie.histories import last_recorded
 
 NOW = pd.Timestamp("2030-01-01", tz="UTC")
 

@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from crm.history import History
 from crm.known import known_time
+from crm.moments import DAY, MISSING, NEVER, column_in_micros
 from crm.schema import TABLE_OF, TABLES
 from training.labels import LOST, OPEN, WON, outcomes
 
 #: Records of each state that are looked at; more would say the same.
 MAX_RECORDS = 40_000
-
-_NEVER = np.iinfo("int64").max
-_DAY = 86_400_000_000.0
 
 #: Canonical columns that become features and that nothing else vouches for.
 _CANONICAL: dict[str, tuple[str, ...]] = {
@@ -74,22 +72,23 @@ def gather(history: History, entity: str) -> Cases:
     """
     records = getattr(history, TABLE_OF[entity].name)
     found = outcomes(history, entity)
-    created = pd.DatetimeIndex(records["created_at"]).as_unit("us").asi8
+    created = column_in_micros(records["created_at"])
     rank = records["sequence"].to_numpy("float64")
     ids = found.record_ids.to_numpy()
     # Ties go by id, so that the order of the rows never matters.
     order = np.lexsort((ids, np.where(np.isnan(rank), np.inf, rank), created))
     # A record gone from the export is neither open nor closed; its values are as old as its last sight.
-    order = order[(found.events[order] != OPEN) | (found.ended[order] == _NEVER)]
+    order = order[(found.events[order] != OPEN) | (found.ended[order] == NEVER)]
     order = _thin(order, found.events[order] == OPEN)
     records = records.iloc[order].reset_index(drop=True)
     events, ended = found.events[order], found.ended[order]
     columns, usable = _fields(history, entity, records, events, ended)
     closed = np.flatnonzero(events != OPEN)
     # Outcomes without a time come first, in the order in which their records came in.
-    when = np.where(ended[closed] == _NEVER, np.iinfo("int64").min, ended[closed])
-    expected = _micros(records["expected_close_at"]) if entity == "deal" else np.full(len(order), np.nan)
-    apart = np.abs(expected - np.where(ended == _NEVER, np.nan, ended.astype("float64")))
+    when = np.where(ended[closed] == NEVER, MISSING, ended[closed])
+    never = np.full(len(order), MISSING)
+    expected = column_in_micros(records["expected_close_at"]) if entity == "deal" else never
+    apart = np.where((expected == MISSING) | (ended == NEVER), np.nan, np.abs(expected - ended))
     return Cases(
         ids=pd.Index(ids[order]),
         columns=columns,
@@ -97,13 +96,8 @@ def gather(history: History, entity: str) -> Cases:
         events=events,
         created=created[order],
         closing_order=closed[np.argsort(when, kind="stable")],
-        ended_on_expected_day=np.where(np.isnan(apart) | (events == OPEN), np.nan, apart <= _DAY),
+        ended_on_expected_day=np.where(np.isnan(apart) | (events == OPEN), np.nan, apart <= DAY),
     )
-
-
-def _micros(moments: pd.Series) -> NDArray[np.float64]:
-    index = pd.DatetimeIndex(moments).as_unit("us")
-    return np.where(index.isna(), np.nan, index.asi8.astype("float64"))
 
 
 def _thin(order: NDArray[np.intp], is_open: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -139,7 +133,7 @@ def _fields(
             rows = np.ones(len(records), bool)
             if column in since:
                 closed = events != OPEN
-                before = closed & ((ended < since[column]) | (ended == _NEVER))
+                before = closed & ((ended < since[column]) | (ended == NEVER))
                 if before.sum() <= closed.sum() / 2:
                     continue
                 rows = before | ~closed
@@ -154,7 +148,7 @@ def _value(values: pd.Series, column: str, records: pd.DataFrame) -> pd.Series:
         return values.notna().map({True: "known", False: None}).astype("str")
     if column == "expected_close_at":
         start = records["created_at"].fillna(records["recorded_at"])
-        return pd.Series((_micros(values) - _micros(start)) / _DAY)
+        return pd.Series((values - start).to_numpy() / np.timedelta64(1, "D"))
     return values
 
 

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.history import History
+from crm.moments import DAY, column_in_micros
 from training.doctor.finding import Finding, day, length, number
 
-_WEEK = 7 * 86_400_000_000
+_WEEK = 7 * DAY
 #: Rows expected in a silent stretch from which on it is told. Chance alone would stop at seven; but people
 #: close deals in batches and go on holiday.
 _EXPECTED = 20.0
@@ -76,24 +77,18 @@ def _streams(history: History) -> list[Stream]:
     found = []
     for table in ("leads", "deals"):
         records = getattr(history, table)
-        found.append(Stream(table, "created_at", _micros(records["created_at"]), "was created"))
         took = records["closed_at"] - records["created_at"]
         lag = took.median() / pd.Timedelta(days=1) if took.notna().any() else 0.0
-        found.append(
-            Stream(table, "closed_at", _micros(records["closed_at"]), "was closed", 2 * max(lag, 0.0))
-        )
+        found.append(_stream(table, records["created_at"], "was created"))
+        found.append(_stream(table, records["closed_at"], "was closed", 2 * max(lag, 0.0)))
     done = history.activities["status"] != "scheduled"
-    found.append(
-        Stream("activities", "occurred_at", _micros(history.activities["occurred_at"][done]), "was recorded")
-    )
-    found.append(
-        Stream("changes", "changed_at", _micros(history.changes["changed_at"]), "of a field was recorded")
-    )
+    found.append(_stream("activities", history.activities["occurred_at"][done], "was recorded"))
+    found.append(_stream("changes", history.changes["changed_at"], "of a field was recorded"))
     return found
 
 
-def _micros(moments: pd.Series) -> Ints:
-    return pd.DatetimeIndex(moments.dropna()).as_unit("us").asi8
+def _stream(table: str, moments: pd.Series, says: str, lag_days: float = 0.0) -> Stream:
+    return Stream(table, str(moments.name), column_in_micros(moments.dropna()), says, lag_days)
 
 
 def _gaps_of(stream: Stream, first: int, last: int) -> list[Finding]:

@@ -1,0 +1,283 @@
+"""The command that replays the past: what would have been said then, judged by what came."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from vigie.console import Steps, errors, output, print_json
+from vigie.histories import read_history
+from vigie.moments import clock, read_moment
+from vigie.options import (
+    DEFAULT_HISTORY,
+    DEFAULT_TRACKING,
+    HistoryOption,
+    JsonOption,
+    TrackingOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from training.backtest import Backtest, BacktestSettings, Done, Plan
+
+_COLUMNS = (("auc", "AUC", ".3f"), ("log_loss", "log loss", ".4f"), ("brier_skill", "Brier skill", ".3f"),
+            ("ece", "calib.", ".3f"), ("lift_10", "lift", ".1f"))  # fmt: skip
+
+
+def backtest(
+    history: HistoryOption = DEFAULT_HISTORY,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            "--every",
+            metavar="LENGTH",
+            help="Distance of two cutoffs: 1W, 10D, 1M. Default: 1W, thinned evenly to 26 at most.",
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MOMENT",
+            help="The first cutoff. Default: the first at which training is possible.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            metavar="MOMENT",
+            help="The last cutoff, at most. Default: the last that leaves the shortest horizon to judge.",
+        ),
+    ] = None,
+    horizons: Annotated[
+        str, typer.Option("--horizons", metavar="LENGTHS", help="Periods of revenue that are forecast.")
+    ] = "1W,2W,4W,1Q",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", min=1, metavar="N", help="Cutoffs at a time, memory allowing. Default: one a core."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where the report, its tables and the work go.")
+    ] = Path("backtest"),
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings of the training (TOML).")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", metavar="DIR", help="Also write the summary into this bundle's report."),
+    ] = None,
+    tracking: TrackingOption = DEFAULT_TRACKING,
+    no_track: Annotated[bool, typer.Option("--no-track", help="Log nothing to MLflow.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Go back to past moments, say what would have been said then, and judge it by what came.
+
+    At each cutoff everything is rebuilt from what had been recorded by then: models, scores, forecasts. A
+    run that was stopped goes on where it was.
+
+    ```console
+    vigie backtest --history crm.sqlite --out backtest
+    vigie backtest --from 2011-12-05 --until 2012-02-13 --every 1W --no-track
+    ```
+    """
+    first = None if start is None else read_moment(start, "--from")
+    last = None if until is None else read_moment(until, "--until")
+    from crm.observed import last_recorded
+    from training.backtest import BacktestSettings, check_horizons, plan_cutoffs
+    from training.backtest import backtest as go
+    from training.settings import TrainSettings, read_settings
+
+    settings = BacktestSettings(
+        train=TrainSettings() if config is None else read_settings(config),
+        horizons=check_horizons(tuple(horizons.split(","))),
+    )
+    # What cannot be written in the end is told now, not after an hour of learning.
+    if bundle is not None:
+        from serving.bundle import ModelBundle
+
+        ModelBundle.load(bundle)
+    if not no_track:
+        from training.tracking_store import locate
+
+        locate(tracking)
+    with Steps() as steps:
+        steps.begin("reading the history")
+        known = read_history(history)
+        plan = plan_cutoffs(
+            known, last_recorded(known, clock()), settings, every=every, start=first, until=last
+        )
+    errors().print(Text(f"{plan}."), soft_wrap=True)
+    with _Bar(len(plan.cutoffs)) as bar:
+        found = go(known, plan, out, settings, jobs=jobs or _cores(), finished=bar.finished, say=bar.say)
+    facts: dict[str, Any] = {}
+    with Steps() as steps:
+        if bundle is not None:
+            from training.backtest.summary import add_to_bundle
+
+            steps.begin(f"writing the summary into {bundle}")
+            facts["bundle"] = {
+                "directory": str(bundle),
+                "version": add_to_bundle(bundle, found.report).version,
+            }
+        if not no_track:
+            steps.begin("logging to MLflow")
+            facts["mlflow"] = {"run_id": _track(found, settings, out, tracking)}
+    if json:
+        print_json({"out": str(out), "plan": found.report["plan"], **_answer(found), **facts})
+        return
+    _print(found, plan, out, facts)
+
+
+def _cores() -> int:
+    """Give how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _track(found: Backtest, settings: BacktestSettings, out: Path, tracking: str) -> str:
+    from training.tracking import track_backtest
+
+    files = [out / "backtest.json", out / "backtest.html"]
+    return track_backtest(found.report, files, settings, tracking_uri=tracking, finished_at=clock())
+
+
+def _answer(found: Backtest) -> dict[str, Any]:
+    from training.backtest.summary import summarise
+
+    summary = summarise(found.report)
+    times = [
+        {"cutoff": one.cutoff, "seconds": round(one.seconds, 1), "taken_up": one.taken_up}
+        for one in found.done
+    ]
+    return {**summary, "times": times, "peak_bytes": max(one.peak_bytes for one in found.done)}
+
+
+def _print(found: Backtest, plan: Plan, out: Path, facts: Mapping[str, Any]) -> None:
+    from training.backtest.words import headlines
+
+    console, report = output(), found.report
+    console.print(Text(f"{plan}; judged by what was recorded by {plan.end:%Y-%m-%d}."), soft_wrap=True)
+    for sentence in headlines(report):
+        console.print(Text(f"  {sentence}"), soft_wrap=True)
+    for entity in ("deal", "lead"):
+        section = report[f"{entity}s"]
+        if section["status"] == "judged":
+            console.print()
+            console.print(_measures(section, entity))
+    if report["forecast"]["horizons"]:
+        console.print()
+        console.print(_forecasts(report["forecast"]["horizons"]))
+    for one in report["cutoffs"]:
+        if one["failure"]:
+            console.print(Text(f"{one['cutoff'][:10]}: {one['failure']}", style="yellow"), soft_wrap=True)
+        elif "reason" in one["forecast"]:
+            said = f"{one['cutoff'][:10]}: no forecast: {one['forecast']['reason']}"
+            console.print(Text(said, style="yellow"), soft_wrap=True)
+    console.print()
+    told = f"Report: {out / 'backtest.html'} and {out / 'backtest.json'}."
+    if "bundle" in facts:
+        told += f" Bundle {facts['bundle']['version']} in {facts['bundle']['directory']} carries its summary."
+    if "mlflow" in facts:
+        told += f" MLflow: run {facts['mlflow']['run_id']}."
+    console.print(Text(told), soft_wrap=True)
+
+
+def _measures(section: Mapping[str, Any], entity: str) -> Table:
+    from training.backtest.words import METHODS
+
+    table = _table(f"{section['n_judged']:,} moments of {section['records']:,} {entity}s")
+    for _, title, _ in _COLUMNS:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("Vigie better by (90%)", justify="right", no_wrap=True)
+    for name, found in section["measures"].items():
+        cells = [_cell(found[key]["value"], form) for key, _, form in _COLUMNS]
+        table.add_row(METHODS[name], *cells, _gain(found.get("log_loss_gain"), ".4f"), style=_style(name))
+    return table
+
+
+def _forecasts(horizons: list[dict[str, Any]]) -> Table:
+    from training.backtest.words import METHODS, length_in_words
+
+    table = _table("revenue")
+    for title in ("WAPE", "bias", "CRPS", "80% held", "Vigie better by (90%)"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in horizons:
+        held = next(found for found in one["coverage"] if found["level"] == 0.8)
+        for name, found in one["methods"].items():
+            cells = [_cell(found[key]["value"], ".1%") for key in ("wape", "bias", "crps")]
+            kept = f"{held['held']} of {held['n']}" if name == "vigie" else ""
+            label = f"{length_in_words(one['horizon'])}: {METHODS[name]}"
+            gain = _gain(found.get("wape_gain"), ".1%")
+            table.add_row(label, *cells, kept, gain, style=_style(name))
+    return table
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(first)
+    return table
+
+
+def _style(name: str) -> str | None:
+    return "bold" if name == "vigie" else None
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _gain(found: Mapping[str, Any] | None, form: str) -> str:
+    if found is None or found["low"] is None:
+        return ""
+    return f"{found['value']:+{form}} ({found['low']:+{form}} to {found['high']:+{form}})"
+
+
+class _Bar:
+    """Shows how many cutoffs are done; where there is no terminal, each is a line."""
+
+    def __init__(self, total: int) -> None:
+        self._console = errors()
+        self._total, self._done = total, 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("going back", total=total)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def finished(self, done: Done) -> None:
+        """Tell of a cutoff that is done."""
+        self._done += 1
+        how = "failed" if done.failure else "taken up" if done.taken_up else f"{done.seconds:.1f} s"
+        self._progress.advance(self._task)
+        line = f"{done.cutoff:%Y-%m-%d}  {how}  ({self._done} of {self._total})"
+        self._console.print(Text(line), soft_wrap=True)
+
+    def say(self, step: str) -> None:
+        """Tell what is being done after the cutoffs."""
+        self._progress.update(self._task, description=step)
+        if not self._console.is_terminal:
+            self._console.print(Text(f"… {step}"), soft_wrap=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
