@@ -183,7 +183,7 @@ class HazardModel:
 
 @dataclass(frozen=True)
 class _Start:
-    """Where the booster starts from for rows asked at some moments of the week, and how days share an interval.
+    """Where the booster starts from at some moments of the week, and how days share an interval.
 
     Parameters
     ----------

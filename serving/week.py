@@ -45,7 +45,7 @@ class WeekRhythm:
             shares = np.array(days, np.float64)
             if shares.shape != (7,) or not (shares > 0).all() or abs(shares.mean() - 1.0) > 1e-6:
                 raise BundleError(
-                    f"rhythm of the week: {name} = {days}: seven positive numbers with a mean of 1; train again"
+                    f"rhythm of the week: {name} = {days}: it must be seven numbers above 0 with a mean of 1"
                 )
 
     @classmethod

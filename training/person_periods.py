@@ -1,4 +1,4 @@
-"""One row for each snapshot and each interval that it was seen through: what a discrete-time hazard learns from."""
+"""What a discrete-time hazard learns from: a row for each snapshot and each interval it was seen through."""
 
 from __future__ import annotations
 
