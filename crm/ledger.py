@@ -16,14 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crm.errors import InputError, StoreError, shorten
+from crm.groups import TOTAL
 from crm.history import utc
 from crm.moments import in_micros
 
 #: The ledger's own version, kept with each entry. One of a newer format is refused; how one of an older
 #: format is read stands in :mod:`crm.store.forecasts`, and never changes.
 FORMAT = 1
-#: The group of all deals; its row is the first.
-TOTAL = "total"
 #: Levels of the quantiles that are kept of each group's revenue.
 QUANTILE_LEVELS: NDArray[np.float64] = np.arange(1, 100) / 100
 #: Figures of a row that are always there, in cents.

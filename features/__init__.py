@@ -3,6 +3,7 @@
 from features.catalogue import CATALOGUE, describe, feature, format_value
 from features.learning import learn_spec
 from features.matrix import FeatureMatrix, Snapshots, build_features, categorical_names
+from features.part import prepare_records
 from features.prepared import Prepared, prepare, prepare_rows
 from features.series import Series
 from features.snapshots import open_at, weekly_snapshots
@@ -25,6 +26,7 @@ __all__ = [
     "learn_spec",
     "open_at",
     "prepare",
+    "prepare_records",
     "prepare_rows",
     "weekly_snapshots",
 ]

@@ -112,7 +112,7 @@ class LinearPart:
         by_transform: dict[str, Callable[[], NDArray[Any]]] = {
             "log1p": lambda: np.sign(filled) * np.log1p(np.abs(filled)),
             "level": lambda: raw == level,
-            "at_least": lambda: raw >= level,
+            "at_least": lambda: (raw >= level) & ~missing,
             "missing": lambda: missing,
         }
         for name, transformed in by_transform.items():

@@ -142,10 +142,14 @@ def strongest(values: Floats, top: int) -> tuple[Ints, Ints]:
         effects the first column comes first.
     """
     top = min(top, values.shape[1])
+    rows = np.arange(len(values))
     columns = []
-    rows = np.arange(len(values))[:, None]
-    for signed in (-values, values):
-        order = signed.argsort(axis=1, kind="stable")[:, :top]
-        strong = signed[rows, order] <= -SMALLEST_EFFECT
-        columns.append(np.where(strong, order, -1))
+    for sign in (-1.0, 1.0):
+        signed = np.ascontiguousarray(sign * values)
+        chosen = np.empty((len(values), top), np.int64)
+        for place in range(top):
+            best = signed.argmin(axis=1)
+            chosen[:, place] = np.where(signed[rows, best] <= -SMALLEST_EFFECT, best, -1)
+            signed[rows, best] = np.inf
+        columns.append(chosen)
     return columns[0], columns[1]

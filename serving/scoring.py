@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError
 from crm.history import History
-from features import FeatureSpec, Prepared, Snapshots, describe, format_value, prepare
+from features import FeatureSpec, Prepared, Snapshots, describe, format_value, prepare_records
 from features.entry import Language
 from serving.bundle import ModelBundle
 from serving.expected import Missing, expected_amount, look_up
@@ -130,8 +130,10 @@ def score(
         If the bundle has no model of that entity.
     """
     model = model_of(bundle, entity)
-    prepared = history if isinstance(history, Prepared) else prepare(history, model.spec)
     asked = snapshots if isinstance(snapshots, Snapshots) else _read(snapshots)
+    prepared = history
+    if not isinstance(prepared, Prepared):
+        prepared = prepare_records(prepared, model.spec, asked.record_id)
     seen = look_up(model, prepared, asked)
     rows, x = seen.rows, seen.x
     found = explain(model, x)
@@ -221,6 +223,7 @@ class _Reader:
     ) -> None:
         self._spec, self._language = spec, language
         self._x, self._values, self._effects, self._groups = x, values, effects, groups
+        self._words: dict[tuple[int, float], tuple[str, str, str]] = {}
 
     def read(self, chosen: Ints, sign: float) -> list[tuple[Reason, ...]]:
         """Give each row's reasons, for the groups chosen, shape (rows, top); -1 for none."""
@@ -238,13 +241,13 @@ class _Reader:
         ]
 
     def _reason(self, column: int, number: float, effect: float) -> Reason:
-        name = self._spec.names[column]
-        return Reason(
-            name,
-            _label(self._spec, name, self._language),
-            format_value(self._spec, name, number, self._language),
-            effect,
-        )
+        words = self._words.get((column, number))
+        if words is None:
+            name = self._spec.names[column]
+            label = _label(self._spec, name, self._language)
+            words = name, label, format_value(self._spec, name, number, self._language)
+            self._words[column, number] = words
+        return Reason(*words, effect)
 
 
 @lru_cache(maxsize=4096)

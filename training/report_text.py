@@ -40,7 +40,19 @@ def render_report(report: Mapping[str, Any], audits: Mapping[str, Any]) -> Group
         parts += [Text(), Rule(Text(_title(section), style="bold"), align="left")]
         parts += _model(section)
         parts += _audit(audits.get(entity))
+    parts += _backtest(report.get("backtest"))
     return Group(*parts)
+
+
+def _backtest(summary: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    """Give what a backtest found, where the bundle carries one."""
+    if summary is None:
+        return
+    cutoffs = summary["plan"]["cutoffs"]
+    yield Text()
+    yield Rule(Text("Backtest: what would have been said, and what came", style="bold"), align="left")
+    yield Text(f"{len(cutoffs)} cutoffs from {_day(cutoffs[0])} to {_day(cutoffs[-1])}.")
+    yield from (Text(sentence) for sentence in summary["words"])
 
 
 def _heading(report: Mapping[str, Any]) -> str:

@@ -193,27 +193,27 @@ def _print(found: Backtest, plan: Plan, out: Path, facts: Mapping[str, Any]) -> 
 
 
 def _measures(section: Mapping[str, Any], entity: str) -> Table:
-    from training.backtest.words import METHODS
+    from training.backtest.words import METHODS, in_order
 
     table = _table(f"{section['n_judged']:,} moments of {section['records']:,} {entity}s")
     for _, title, _ in _COLUMNS:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("Vigie better by (90%)", justify="right", no_wrap=True)
-    for name, found in section["measures"].items():
+    for name, found in in_order(section["measures"]).items():
         cells = [_cell(found[key]["value"], form) for key, _, form in _COLUMNS]
         table.add_row(METHODS[name], *cells, _gain(found.get("log_loss_gain"), ".4f"), style=_style(name))
     return table
 
 
 def _forecasts(horizons: list[dict[str, Any]]) -> Table:
-    from training.backtest.words import METHODS, length_in_words
+    from training.backtest.words import METHODS, in_order, length_in_words
 
     table = _table("revenue")
     for title in ("WAPE", "bias", "CRPS", "80% held", "Vigie better by (90%)"):
         table.add_column(title, justify="right", no_wrap=True)
     for one in horizons:
         held = next(found for found in one["coverage"] if found["level"] == 0.8)
-        for name, found in one["methods"].items():
+        for name, found in in_order(one["methods"]).items():
             cells = [_cell(found[key]["value"], ".1%") for key in ("wape", "bias", "crps")]
             kept = f"{held['held']} of {held['n']}" if name == "vigie" else ""
             label = f"{length_in_words(one['horizon'])}: {METHODS[name]}"

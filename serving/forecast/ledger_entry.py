@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crm.errors import InputError, shorten
-from crm.ledger import BESIDE, MOST_CENTS, QUANTILE_LEVELS, TOTAL, LedgerEntry
+from crm.groups import TOTAL
+from crm.ledger import BESIDE, MOST_CENTS, QUANTILE_LEVELS, LedgerEntry
 from crm.periods import Period
 
 #: Columns of a forecast's rows, and the figures of an entry that they are.

@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crm.errors import InputError, StoreError
+from crm.groups import TOTAL
 from crm.known import closing_time
-from crm.ledger import TOTAL, LedgerEntry
+from crm.ledger import LedgerEntry
 
 Floats = NDArray[np.float64]
 Cents = NDArray[np.int64]

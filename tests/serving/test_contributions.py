@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from woodelf import WoodelfExplainer
 
-from serving.contributions import TreeContributions
+from serving.contributions import FEW, TreeContributions
 
 ROWS, WIDTH = 800, 8
 
@@ -58,7 +58,9 @@ def test_equal_to_pred_contrib(categories: list[int], leaves: int) -> None:
     x = odd_rows()
     theirs = np.asarray(booster.predict(x, pred_contrib=True))
     assert explainer.is_tabled
+    assert len(x) > FEW
     np.testing.assert_allclose(explainer(x), theirs[:, :-1], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(explainer(x)[:FEW], explainer(x[:FEW]))
     assert explainer.expected == pytest.approx(theirs[0, -1], abs=1e-12)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,3 +104,50 @@ def test_one_record_is_the_same_in_a_batch() -> None:
         for whole, single in zip(many.shortest_interval(), one.shortest_interval(), strict=True):
             assert whole[row] == single[0]
         assert many.quantile(np.full((50, 1), 0.5))[row] == one.quantile(np.full((1, 1), 0.5))[0]
+
+
+def hazard(edges: int) -> HazardModel:
+    """Fit a small hazard of three classes to chance."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(1500, 3)), rng.integers(0, edges - 1, 1500)])
+    x[rng.random(1500) < 0.1, 1] = np.nan
+    classes = np.digitize(x[:, 0] + x[:, 3] / 4 + rng.normal(size=1500), [1.0, 2.0])
+    options = {"objective": "multiclass", "num_class": 3, "num_leaves": 7, "verbose": -1, "num_threads": 1}
+    booster = lgb.train(options, lgb.Dataset(x, classes), 12)
+    return HazardModel(booster.model_to_string(), tuple(np.arange(edges) ** 1.5))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 700])
+def test_chances_are_those_of_lightgbm_s_own_prediction(rows: int) -> None:
+    """The incidence is that of LightGBM's softmax at each interval, one row after the other, to 12 digits."""
+    model = hazard(9)
+    x = np.random.default_rng(1).normal(size=(rows, 3))
+    x[::3, 1] = np.nan
+    times = model.predict(x)
+    each = np.column_stack([np.repeat(x, 8, axis=0), np.tile(np.arange(8), rows)])
+    theirs = np.asarray(lgb.Booster(model_str=model.booster).predict(each)) if rows else np.zeros((0, 3))
+    won, lost = np.zeros((rows, 9)), np.zeros((rows, 9))
+    still = np.ones(rows)
+    for step in range(8):
+        stay, win, lose = theirs.reshape(rows, 8, 3)[:, step].T
+        won[:, step + 1] = won[:, step] + still * win
+        lost[:, step + 1] = lost[:, step] + still * lose
+        still = still * stay
+    np.testing.assert_allclose(times.won, won, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(times.lost, lost, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(x, threads=2).won, times.won)
+    np.testing.assert_array_equal(model.predict(x[-1:]).lost, times.lost[-1:])
+
+
+def test_trees_too_large_for_a_word_are_left_to_lightgbm() -> None:
+    """A hazard of 100 leaves a tree has the chances of LightGBM's own prediction all the same."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(3000, 3)), rng.integers(0, 4, 3000)])
+    options = {"objective": "multiclass", "num_class": 3, "num_leaves": 100, "min_data_in_leaf": 2}
+    booster = lgb.train(
+        options | {"verbose": -1, "num_threads": 1}, lgb.Dataset(x, rng.integers(0, 3, 3000)), 2
+    )
+    times = HazardModel(booster.model_to_string(), (0.0, 1.0, 2.0, 3.0, 4.0)).predict(x[:7, :3])
+    first = np.asarray(booster.predict(np.column_stack([x[:7, :3], np.zeros(7)])))
+    np.testing.assert_allclose(times.won[:, 1], first[:, 1], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(times.lost[:, 1], first[:, 2], rtol=0, atol=1e-12)

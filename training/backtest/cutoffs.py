@@ -11,7 +11,7 @@ from crm.errors import InputError, NotEnoughData
 from crm.history import History, utc
 from crm.periods import next_period
 from training.backtest.settings import BacktestSettings
-from training.labels import OPEN, WON, outcomes
+from training.labels import OPEN, WON, outcomes, with_lead_outcome
 from training.settings import TrainSettings
 from training.train import ENTITIES
 
@@ -114,6 +114,7 @@ def _length(horizon: str, at: pd.Timestamp) -> pd.Timedelta:
 
 def _first_trainable(history: History, settings: TrainSettings) -> pd.Timestamp:
     """Give the moment just after the outcome that first made enough of one kind of record."""
+    history = with_lead_outcome(history, settings.lead_outcome)
     moments, held = [], []
     for entity in ENTITIES:
         found = outcomes(history, entity)

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from training.backtest.charts import Chart, round_steps, short_amount
-from training.backtest.words import METHODS, band, day, fullest_band, length_in_words, percent
+from training.backtest.words import METHODS, band, day, in_order, length_in_words, percent, telling_band
 
 #: How lines are told apart without colour.
 _DASHES = {
@@ -61,7 +61,7 @@ def reliability_chart(rows: Sequence[Mapping[str, Any]], entity: str) -> Chart:
         if row["low"] is not None:
             chart.range(row["shown"], min(row["low"], high), min(row["high"], high), "x-model")
         chart.dot(row["shown"], row["happened"], "f-model on", 4 + 6 * math.sqrt(row["n"] / most))
-    told = fullest_band(rows)
+    told = telling_band(rows)
     if told is not None:
         words = f"shown {band(told)}: {told['won']:,} of {told['n']:,} won"
         chart.text(told["shown"], told["happened"], words, "k end halo", dx=-14, dy=-8)
@@ -71,7 +71,8 @@ def reliability_chart(rows: Sequence[Mapping[str, Any]], entity: str) -> Chart:
 def gains_chart(section: Mapping[str, Any]) -> Chart:
     """Draw what share of all wins the best-scored records hold, by method."""
     shares = section["gain_shares"]
-    at = {name: curve[2] for name, curve in section["gains"].items()}
+    gains = in_order(section["gains"])
+    at = {name: curve[2] for name, curve in gains.items()}
     said = "; ".join(f"{METHODS[name]} {percent(value)}" for name, value in at.items())
     title = "Share of wins held by the best-scored"
     chart = Chart(title, f"In the best-scored tenth: {said}.", (0, 0), (1, 1), 300)
@@ -79,8 +80,8 @@ def gains_chart(section: Mapping[str, Any]) -> Chart:
     chart.grid(steps, percent)
     chart.ticks(steps, [percent(step) for step in steps])
     chart.axis_titles("share of moments, best first", "share of wins")
-    for name in reversed(list(section["gains"])):
-        chart.curve(list(zip(shares, section["gains"][name], strict=True)), line_kind(name))
+    for name in reversed(list(gains)):
+        chart.curve(list(zip(shares, gains[name], strict=True)), line_kind(name))
     return chart
 
 
@@ -145,7 +146,7 @@ def fan_chart(rows: Sequence[Mapping[str, Any]], horizon: str) -> Chart:
 
 def error_chart(horizons: Sequence[Mapping[str, Any]]) -> Chart:
     """Draw the WAPE of each method by horizon, with Vigie's interval."""
-    names = list(dict.fromkeys(name for one in horizons for name in one["methods"]))
+    names = list(in_order({name: None for one in horizons for name in one["methods"]}))
     found = {
         name: [
             (float(place), one["methods"][name]["wape"])

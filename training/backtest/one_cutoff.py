@@ -17,7 +17,7 @@ from crm.known import known_at
 from training.backtest.prediction import Forecaster, predict
 from training.backtest.settings import BacktestSettings
 from training.backtest.work import Work, keys
-from training.digests import digest_history
+from training.labels import with_lead_outcome
 from training.settings import TrainSettings
 from training.train import train
 
@@ -71,8 +71,8 @@ def go_back(
     forecaster : callable, optional
     """
     began = time.perf_counter()
-    known = known_at(history, cutoff)
-    trained_key, said_key = keys(digest_history(known), cutoff, settings.to_json_dict())
+    known = with_lead_outcome(known_at(history, cutoff), settings.train.lead_outcome)
+    trained_key, said_key = keys(known, cutoff, settings.to_json_dict(), work.code)
     failure, taken_up = "", work.has_predictions(cutoff, said_key)
     if not taken_up:
         try:

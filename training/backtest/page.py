@@ -25,6 +25,7 @@ from training.backtest.tables import (
 from training.backtest.words import (
     day,
     headlines,
+    in_order,
     length_in_words,
     percent,
     reliability_sentence,
@@ -125,7 +126,7 @@ class _Page:
             measures_table(section["measures"], section["n_judged"]),
             "c12",
         )
-        methods = list(section["measures"])
+        methods = list(in_order(section["measures"]))
         by_cutoff, best = section["by_cutoff"], section["measures"]["vigie"]["gain_10"]["value"]
         yield self._card(
             f"The best-scored tenth holds {percent(best)} of the wins",
@@ -168,7 +169,7 @@ class _Page:
         horizons = section["horizons"]
         if not horizons:
             return
-        methods = list(dict.fromkeys(name for one in horizons for name in one["methods"]))
+        methods = list(in_order({name: None for one in horizons for name in one["methods"]}))
         first = horizons[0]["methods"]["vigie"]["wape"]["value"]
         yield '<section class="grid">'
         yield self._card(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from crm.errors import NotEnoughData, VigieError
 from crm.history import History
@@ -26,6 +27,7 @@ from training.backtest.truth import follow
 from training.backtest.work import Work
 from training.backtest.workers import go_back_to_all
 from training.digests import digest_history
+from training.labels import with_lead_outcome
 
 
 @dataclass(frozen=True)
@@ -91,22 +93,27 @@ def backtest(
     settings = one_thread(settings or BacktestSettings())
     work = Work(out / "work")
     work.prepare()
-    known = known_at(history, plan.end)
+    known = with_lead_outcome(known_at(history, plan.end), settings.train.lead_outcome)
     done = go_back_to_all(known, plan.cutoffs, settings, work, forecaster, jobs, finished)
     if all(one.failure for one in done):
         raise NotEnoughData(f"nothing could be said at any cutoff; at the last one: {done[-1].failure}")
     say("judging what was said by what came")
+    with threadpool_limits(1):
+        found = _judge(known, plan, settings, work, done)
+    say(f"writing the report to {out}")
+    _write(found, out)
+    work.keep_only([(one.cutoff, one.trained_key, one.said_key) for one in done])
+    return found
+
+
+def _judge(known: History, plan: Plan, settings: BacktestSettings, work: Work, done: list[Done]) -> Backtest:
     made = [work.predictions(one.cutoff, one.said_key) for one in done if not one.failure]
     followed = {
         entity: follow(known, entity, _joined(made, f"{entity}s"), plan.end) for entity in ("deal", "lead")
     }
     forecasts = _follow_forecasts(known, made, plan.end)
     report = make_report(plan, settings, digest_history(known), _told(done, made), followed, forecasts)
-    found = Backtest(report, followed["deal"].table, followed["lead"].table, forecasts, done)
-    say(f"writing the report to {out}")
-    _write(found, out)
-    work.keep_only([(one.cutoff, one.trained_key, one.said_key) for one in done])
-    return found
+    return Backtest(report, followed["deal"].table, followed["lead"].table, forecasts, done)
 
 
 def _joined(made: list[Predictions], name: str) -> pd.DataFrame:
@@ -136,7 +143,7 @@ def _write(found: Backtest, out: Path) -> None:
         for name in ("deals", "leads", "forecasts"):
             table: pd.DataFrame = getattr(found, name)
             _replace(out / f"{name}.parquet", partial(table.to_parquet, index=False))
-        text = json.dumps(found.report, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        text = json.dumps(found.report, indent=1, allow_nan=False) + "\n"
         _replace(out / "backtest.json", lambda path: path.write_text(text, encoding="utf-8"))
         page = make_page(found.report)
         _replace(out / "backtest.html", lambda path: path.write_text(page, encoding="utf-8"))

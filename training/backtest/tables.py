@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from training.backtest.words import METHODS, band, day, length_in_words, percent
+from training.backtest.words import METHODS, band, day, in_order, length_in_words, percent
 
 #: Columns of the table of measures: name in the report, heading, how it is written.
 _MEASURES = (
@@ -59,7 +59,7 @@ def measures_table(measures: Mapping[str, Any], n: int) -> str:
             *(_number(found[key], form) for key, _, form in _MEASURES),
             _number(found.get("log_loss_gain"), ".4f", True) if name != "vigie" else "",
         ]
-        for name, found in measures.items()
+        for name, found in in_order(measures).items()
     ]
     head = [f"{n:,} moments", *(title for _, title, _ in _MEASURES), "Vigie better by (log loss)"]
     return table(head, rows, strong=0)
@@ -79,7 +79,7 @@ def reliability_table(rows: Sequence[Mapping[str, Any]], name: str) -> str:
 
 def gains_table(section: Mapping[str, Any]) -> str:
     """Give the share of wins among the best-scored, by method."""
-    names = list(section["gains"])
+    names = list(in_order(section["gains"]))
     places = [place for place in range(len(section["gain_shares"])) if place % 2 == 0]
     rows = [
         [percent(section["gain_shares"][p]), *(percent(section["gains"][n][p], 1) for n in names)]
@@ -104,7 +104,7 @@ def by_cutoff_table(rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -
 
 def calls_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Give the share of wins reached by so many calls."""
-    names = [name for name in rows[0] if name in METHODS]
+    names = list(in_order(rows[0]))
     body = [
         [f"{row['k']} a rep", percent(row["called"]), *(_share(row[name]) for name in names)] for row in rows
     ]
@@ -119,7 +119,7 @@ def timing_table(timing: Mapping[str, Any]) -> str:
             _number(timing[name]["interval_score"], ".1f"), _share(timing[name]["coverage"]),
             _number(timing[name]["width_days"], ".1f"),
         ]
-        for name in timing if name in METHODS
+        for name in in_order(timing)
     ]  # fmt: skip
     head = [
         f"{timing['n']:,} moments",
@@ -135,7 +135,7 @@ def forecast_table(horizons: Sequence[Mapping[str, Any]]) -> str:
     """Give the errors of the forecasts, by horizon and method."""
     body = []
     for one in horizons:
-        for name, found in one["methods"].items():
+        for name, found in in_order(one["methods"]).items():
             gains = [_share(found[key]) if key in found else "" for key in ("wape_gain", "crps_gain")]
             body.append(
                 [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Names of the methods, as a person reads them.
 METHODS = {
@@ -89,10 +91,22 @@ def reliability_sentence(row: Mapping[str, Any], entity: str) -> str:
     )
 
 
-def fullest_band(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Give the highest tenth of the scale that holds enough to speak of; None where none does."""
+def telling_band(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Give the fullest tenth of the scale above a half, else of all; None where none holds enough."""
     enough = [row for row in rows if row["n"] >= _FEWEST]
-    return max(enough, key=lambda row: float(row["from"]), default=None)
+    likely = [row for row in enough if row["from"] >= 0.5]
+    return max(likely or enough, key=lambda row: int(row["n"]), default=None)
+
+
+def in_order(found: Mapping[str, T]) -> dict[str, T]:
+    """Give what is told of methods in the order in which they are told, Vigie first.
+
+    Examples
+    --------
+    >>> list(in_order({"base_rate": 1, "plain_lightgbm": 2, "vigie": 3, "n": 4}))
+    ['vigie', 'base_rate', 'plain_lightgbm']
+    """
+    return {name: found[name] for name in METHODS if name in found}
 
 
 def headlines(report: Mapping[str, Any]) -> list[str]:
@@ -107,7 +121,7 @@ def headlines(report: Mapping[str, Any]) -> list[str]:
 def verdict(measures: Mapping[str, Mapping[str, Any]], gain: str = "log_loss_gain") -> str:
     """Say against which baselines Vigie is surely better or worse; nothing where there is none."""
     sure: dict[str, list[str]] = {"better than": [], "no sure difference from": [], "worse than": []}
-    for name, found in measures.items():
+    for name, found in in_order(measures).items():
         if name == "vigie" or gain not in found or found[gain]["low"] is None:
             continue
         low, high = found[gain]["low"], found[gain]["high"]
@@ -130,7 +144,7 @@ def listed(names: Sequence[str]) -> str:
 def _of_records(section: Mapping[str, Any], entity: str) -> Iterator[str]:
     if section["status"] != "judged":
         return
-    shown = fullest_band(section["reliability"])
+    shown = telling_band(section["reliability"])
     if shown is not None:
         yield reliability_sentence(shown, entity)
     said = verdict(section["measures"])

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +23,10 @@ import numpy as np
 import pandas as pd
 
 from crm.errors import BundleError, VigieError
+from crm.history import History
 from serving.bundle import ModelBundle
 from training.backtest.prediction import Predictions
+from training.digests import digest_history
 
 #: Raised whenever what these files hold changes.
 FORMAT = 1
@@ -69,9 +71,13 @@ class Work:
     Parameters
     ----------
     directory : Path
+    code : str
+        Digest of the code that says; taken once, so that all processes of a run use the same keys whatever
+        is done to the files meanwhile.
     """
 
     directory: Path
+    code: str = field(default_factory=digest_code)
 
     def prepare(self) -> None:
         """Make the directory, and take away what a run that was killed left half written.
@@ -147,21 +153,28 @@ class Work:
         return self.directory / f"{cutoff:%Y%m%dT%H%M%S}-{key}.bundle"
 
 
-def keys(tables: Mapping[str, str], cutoff: pd.Timestamp, settings: Mapping[str, Any]) -> tuple[str, str]:
+def keys(known: History, cutoff: pd.Timestamp, settings: Mapping[str, Any], code: str) -> tuple[str, str]:
     """Give the keys of a cutoff's bundle and of what is said with it.
 
     Parameters
     ----------
-    tables : mapping of str to str
-        Digests of the history as known at the cutoff.
+    known : History
+        As known at the cutoff.
     cutoff : Timestamp
     settings : mapping
         A backtest's, as plain JSON.
+    code : str
+        A digest of the code.
 
     Returns
     -------
     trained, said : str
     """
-    whole = {"tables": dict(tables), "cutoff": cutoff.isoformat(), "code": digest_code()}
+    whole = {
+        "tables": digest_history(known),
+        "facts": dict(known.facts),
+        "cutoff": cutoff.isoformat(),
+        "code": code,
+    }
     decisive = {name: value for name, value in settings.items() if name not in _JUDGING}
     return digest(whole | {"train": settings["train"]}), digest(whole | {"settings": decisive})

@@ -27,7 +27,7 @@ _TIMES_HISTORY = 6
 #: Share of the available memory that is used.
 _SHARE = 0.8
 
-_Task = tuple[History, BacktestSettings, Path, Forecaster | None]
+_Task = tuple[History, BacktestSettings, Work, Forecaster | None]
 
 
 def go_back_to_all(
@@ -139,7 +139,7 @@ def _in_processes(
         jobs,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=((history, settings, work.directory, forecaster),),
+        initargs=((history, settings, work, forecaster),),
     )
     one_needs, seen, left, running = estimate(history), 0, list(cutoffs), set[Future[Done]]()
     try:
@@ -188,5 +188,5 @@ def _end_with(sentinel: int) -> None:
 def _one(cutoff: pd.Timestamp) -> Done:
     if _task is None:
         raise RuntimeError("the process was not given its task")
-    history, settings, directory, forecaster = _task
-    return go_back(history, cutoff, settings, Work(directory), forecaster)
+    history, settings, work, forecaster = _task
+    return go_back(history, cutoff, settings, work, forecaster)

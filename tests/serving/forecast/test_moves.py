@@ -12,8 +12,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from crm.errors import InputError, StoreError
+from crm.groups import TOTAL
 from crm.history import utc
-from crm.ledger import TOTAL, LedgerEntry
+from crm.ledger import LedgerEntry
 from crm.schema import TABLES
 from crm.validation import validate
 from serving.forecast.moves import PARTS, Moves, explain_move, shapley, whole_cents
