@@ -75,7 +75,7 @@ def vigie(case: Case, days: Floats, options: Options) -> Answer:
     probability = case.vigie.probability(case.vigie.margin(x))
     if case.horizon_days is not None or case.vigie.hazard is None:
         return Answer(probability)
-    timing = case.vigie.hazard.predict(x, threads=options.threads)
+    timing = case.vigie.hazard.predict(x, case.judge.as_of, threads=options.threads)
     median = timing.quantile(np.full((len(x), 1), 0.5))[:, 0]
     grid = np.tile(days, (len(x), 1))
     won_share = timing.won_share_by(grid)

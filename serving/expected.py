@@ -113,7 +113,9 @@ def deal_chances(model: OutcomeModel, prepared: Prepared, snapshots: Snapshots) 
         missing=seen.missing,
         rows=seen.rows,
         win_probability=chances,
-        timing=None if model.hazard is None else model.hazard.predict(seen.x),
+        timing=None
+        if model.hazard is None
+        else model.hazard.predict(seen.x, np.asarray(snapshots.as_of, "datetime64[us]")[seen.rows]),
         amount=seen.amount,
         expected_amount=expected_amount(model, seen.amount),
         stage=stage_names(model.spec, seen.stage),

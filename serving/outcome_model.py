@@ -18,6 +18,7 @@ from serving.forest import Forest
 from serving.linear import LinearPart
 from serving.timing import HazardModel
 from serving.trees import TooDeep
+from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
 
@@ -210,6 +211,10 @@ class OutcomeModel:
             "weights": list(self.weights),
             "calibrator": self.calibrator.to_json_dict(),
             "hazard_edges_days": None if self.hazard is None else list(self.hazard.edges_days),
+            "hazard_base": [] if self.hazard is None else [list(odds) for odds in self.hazard.base],
+            "week": None
+            if self.hazard is None or self.hazard.rhythm is None
+            else {"won": list(self.hazard.rhythm.won), "lost": list(self.hazard.rhythm.lost)},
             "signal": self.signal,
             "too_early": self.too_early,
             "base_rate": self.base_rate,
@@ -231,9 +236,17 @@ class OutcomeModel:
             linear=None if linear is None else LinearPart.from_json_dict(linear),
             weights=(float(data["weights"][0]), float(data["weights"][1])),
             calibrator=Calibrator.from_json_dict(data["calibrator"]),
-            hazard=None if edges is None else HazardModel(hazard, tuple(float(edge) for edge in edges)),
+            hazard=None if edges is None else _read_hazard(hazard, data),
             signal=bool(data["signal"]),
             too_early=bool(data["too_early"]),
             base_rate=float(data["base_rate"]),
             amount=None if amount is None else AmountModel(float(amount["factor"]), str(amount["feature"])),
         )
+
+
+def _read_hazard(booster: str, data: dict[str, Any]) -> HazardModel:
+    # A bundle of an earlier version knows nothing of the week, and its booster starts from nothing.
+    week = data.get("week")
+    rhythm = None if week is None else WeekRhythm(tuple(week["won"]), tuple(week["lost"]))
+    base = tuple((float(won), float(lost)) for won, lost in data.get("hazard_base", ()))
+    return HazardModel(booster, tuple(float(edge) for edge in data["hazard_edges_days"]), rhythm, base)

@@ -191,7 +191,7 @@ def _closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Mo
     if model.hazard is None or model.entity != "deal":
         nothing = np.full(len(x), np.datetime64("NaT", "us"))
         return nothing, nothing, nothing
-    timing = model.hazard.predict(x)
+    timing = model.hazard.predict(x, as_of)
     start, end = timing.shortest_interval(0.8)
     median = timing.quantile(np.full((len(x), 1), 0.5))[:, 0]
     first, middle, last = (as_of + (d * _DAY).astype("timedelta64[us]") for d in (start, median, end))

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from crm.errors import BundleError
 from serving.forest import Forest
 from serving.trees import TooDeep
+from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
+Moments = NDArray[np.datetime64]
 
 #: Order of the classes in the hazard's booster.
 STAY, WON, LOST = 0, 1, 2
@@ -30,6 +32,8 @@ FURTHEST_DAYS = 36525.0
 #: Rows whose intervals are predicted together, so that memory stays flat; and those whose chances are
 #: summed together, so that they stay in the cache.
 CHUNK, FEW = 8192, 256
+#: For so many days the chance to close is spread over days by the week's rhythm; later, evenly.
+DAILY_FOR = 28
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,23 @@ class HazardModel:
         index of the interval.
     edges_days : tuple of float
         Edges of the intervals, in days after ``as_of``; the first is 0, they rise.
+    rhythm : WeekRhythm, optional
+        On which weekdays records close, where the history shows it.
+    base : tuple of (float, float)
+        For each interval the odds of being won, and of being lost, against staying open, in an even week;
+        the booster's margins come on top. Empty where the booster starts from nothing.
 
     Raises
     ------
     BundleError
-        Where the booster has not three classes or the edges do not rise from 0.
+        Where the booster has not three classes, the edges do not rise from 0, or ``base`` is not one pair
+        of positive odds an interval.
     """
 
     booster: str
     edges_days: tuple[float, ...]
+    rhythm: WeekRhythm | None = None
+    base: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         edges = np.array(self.edges_days, np.float64)
@@ -63,6 +75,11 @@ class HazardModel:
             or edges[-1] > FURTHEST_DAYS
         ):
             raise BundleError(f"hazard: edges_days = {self.edges_days}: they must rise from 0; train again")
+        odds = np.array(self.base, np.float64)
+        if self.base and (odds.shape != (len(edges) - 1, 2) or not (np.isfinite(odds) & (odds > 0)).all()):
+            raise BundleError(
+                f"hazard: base = {self.base}: one pair of odds above 0 an interval; train again"
+            )
 
     @cached_property
     def _model(self) -> lgb.Booster:
@@ -76,23 +93,35 @@ class HazardModel:
         """The number of features before the interval's index."""
         return int(self._model.num_feature()) - 1
 
-    def predict(self, x: Floats, *, threads: int = 1) -> Timing:
+    def predict(self, x: Floats, as_of: Moments | None = None, *, threads: int = 1) -> Timing:
         """Give when these records close, given that they are open now.
 
         Parameters
         ----------
         x : ndarray of shape (rows, features)
+        as_of : ndarray of datetime64[us], UTC, shape (rows,), optional
+            Now; needed where the model knows the week's rhythm.
         threads : int
+
+        Raises
+        ------
+        ValueError
+            Where the moments are needed and not given.
         """
-        steps = len(self.edges_days) - 1
-        won, lost = np.zeros((len(x), steps + 1)), np.zeros((len(x), steps + 1))
+        start = self._start(len(x), as_of)
+        edges = np.array(self.edges_days) if start is None else start.edges_days
+        won, lost = np.zeros((len(x), len(edges))), np.zeros((len(x), len(edges)))
         chunks = [slice(first, first + CHUNK) for first in range(0, len(x), CHUNK)]
 
         def fill(part: slice) -> None:
             raw = self._raw(x[part])
             for first in range(0, raw.shape[2], FEW):
                 some = slice(part.start + first, min(part.start + first + FEW, part.stop))
-                won[some, 1:], lost[some, 1:] = _incidence(raw[:, :, first : first + FEW])
+                few = raw[:, :, first : first + FEW]
+                if start is None:
+                    won[some, 1:], lost[some, 1:] = _incidence(few)
+                else:
+                    won[some, 1:], lost[some, 1:] = start.spread(_incidence(start.lift(few, some)), some)
 
         if threads > 1 and len(chunks) > 1:
             with ThreadPoolExecutor(threads) as pool:
@@ -100,7 +129,39 @@ class HazardModel:
         else:
             for part in chunks:
                 fill(part)
-        return Timing(np.array(self.edges_days), won, lost)
+        return Timing(edges, won, lost)
+
+    def hazards(self, x: Floats, as_of: Moments | None = None) -> Floats:
+        """Give the chance to be won, and to be lost, in each interval, given that it begins open.
+
+        Returns
+        -------
+        ndarray of shape (rows, intervals, 2)
+        """
+        start = self._start(len(x), as_of)
+        found = np.empty((len(x), len(self.edges_days) - 1, 2))
+        for first in range(0, len(x), FEW):
+            some = slice(first, min(first + FEW, len(x)))
+            raw = self._raw(x[some])
+            found[some] = _softmax(raw if start is None else start.lift(raw, some))[1:].transpose(2, 1, 0)
+        return found
+
+    def _start(self, rows: int, as_of: Moments | None) -> _Start | None:
+        if not self.base and self.rhythm is None:
+            return None
+        edges = np.array(self.edges_days)
+        margins = np.log(self.base) if self.base else np.zeros((len(edges) - 1, 2))
+        if self.rhythm is None:
+            return _Start(edges, margins[None], np.zeros(rows, np.int64))
+        if as_of is None and rows:
+            raise ValueError("as_of is needed: the hazard knows on which weekdays records close")
+        place, held = self.rhythm.exposure(edges, np.empty(0, "datetime64[us]") if as_of is None else as_of)
+        days = np.arange(min(DAILY_FOR, edges[-1]) + 1.0)
+        finer = np.union1d(edges, days[days < edges[-1]])
+        of = np.searchsorted(edges, finer[:-1], side="right") - 1
+        parts = self.rhythm.exposure(finer, np.empty(0, "datetime64[us]") if as_of is None else as_of)[1]
+        shares = parts * np.diff(finer)[None, :, None] / (held * np.diff(edges)[None, :, None])[:, of]
+        return _Start(finer, margins[None] + np.log(held), place, of, shares)
 
     @cached_property
     def _forest(self) -> Forest | None:
@@ -120,6 +181,47 @@ class HazardModel:
         return np.ascontiguousarray(raw.reshape(len(x), steps, 3).transpose(2, 1, 0))
 
 
+@dataclass(frozen=True)
+class _Start:
+    """Where the booster starts from at some moments of the week, and how days share an interval.
+
+    Parameters
+    ----------
+    edges_days : ndarray of shape (edges,)
+        Of the answer.
+    margins : ndarray of shape (moments, intervals, 2)
+        In log-odds, of winning and losing.
+    place : ndarray of shape (rows,)
+        Which of the moments each row is asked at.
+    of : ndarray of int, shape (edges - 1,), optional
+        The interval that each of the answer's parts belongs to; None where they are the same.
+    shares : ndarray of shape (moments, edges - 1, 2), optional
+    """
+
+    edges_days: Floats
+    margins: Floats
+    place: NDArray[np.int64]
+    of: NDArray[np.int64] | None = None
+    shares: Floats | None = None
+
+    def lift(self, raw: Floats, rows: slice) -> Floats:
+        """Add the margins to the booster's sums, shape (classes, intervals, rows)."""
+        lifted = raw.copy()
+        lifted[1:] += self.margins[self.place[rows]].transpose(2, 1, 0)
+        return lifted
+
+    def spread(self, incidence: tuple[Floats, Floats], rows: slice) -> tuple[Floats, Floats]:
+        """Spread P(won) and P(lost) by each interval's end over the parts of the intervals."""
+        if self.of is None or self.shares is None:
+            return incidence
+        shares = self.shares[self.place[rows]]
+        won, lost = (
+            np.cumsum(np.diff(total, axis=1, prepend=0.0)[:, self.of] * shares[:, :, cause], axis=1)
+            for cause, total in enumerate(incidence)
+        )
+        return won, lost
+
+
 def _incidence(raw: Floats) -> tuple[Floats, Floats]:
     """Turn sums of trees, shape (classes, intervals, rows), into P(won) and P(lost) by each interval's end.
 
@@ -127,14 +229,19 @@ def _incidence(raw: Floats) -> tuple[Floats, Floats]:
     -------
     won, lost : ndarray of shape (rows, intervals)
     """
-    # The softmax of LightGBM: less the largest, so that nothing overflows.
-    hazards = np.exp(raw - raw.max(axis=0))
-    hazards /= hazards[STAY] + hazards[WON] + hazards[LOST]
+    hazards = _softmax(raw)
     open_before = np.ones_like(raw[0])
     np.cumprod(hazards[STAY, :-1], axis=0, out=open_before[1:])
     won = np.cumsum(open_before * hazards[WON], axis=0)
     lost = np.cumsum(open_before * hazards[LOST], axis=0)
     return won.T, lost.T
+
+
+def _softmax(raw: Floats) -> Floats:
+    """Give LightGBM's probabilities; less the largest sum first, so that nothing overflows."""
+    hazards: Floats = np.exp(raw - raw.max(axis=0))
+    hazards /= hazards[STAY] + hazards[WON] + hazards[LOST]
+    return hazards
 
 
 @dataclass(frozen=True)

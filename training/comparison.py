@@ -166,7 +166,7 @@ def measure(
     if n_closed < FEWEST_CLOSED or n_won < FEWEST_WON:
         return None
     asked = ((champion, old), (challenger, new))
-    losses = [log_losses(won, chance(model, sample.x, days)) for model, sample in asked]
+    losses = [log_losses(won, chance(model, sample.x, sample.as_of, days)) for model, sample in asked]
     weights = new.weights
     difference, low, high = bootstrap_mean(losses[1] - losses[0], records, _RESAMPLES, _SEED, weights=weights)
     return Comparison(
@@ -186,12 +186,12 @@ def measure(
     )
 
 
-def chance(model: OutcomeModel, x: Floats, days: Floats) -> Floats:
+def chance(model: OutcomeModel, x: Floats, as_of: npt.NDArray[np.datetime64], days: Floats) -> Floats:
     """Give P(won within so many days), as the bundle's probability and timing say it."""
     shown = model.probability(model.margin(x))
     if model.hazard is None:
         return shown
-    timing = model.hazard.predict(x)
+    timing = model.hazard.predict(x, as_of)
     share = timing.won_share_by(days[:, None])[:, 0]
     if model.horizon_days is not None:
         whole = timing.won_share_by(np.full((len(x), 1), model.horizon_days))[:, 0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import lightgbm as lgb
 import numpy as np
@@ -17,6 +16,8 @@ import numpy.typing as npt
 
 from serving.timing import HazardModel
 from training.labels import OPEN, Labels
+from training.person_periods import period_weights, person_periods
+from training.rhythm import HazardStart
 from training.settings import HazardSettings
 
 Floats = npt.NDArray[np.float64]
@@ -37,42 +38,6 @@ def choose_edges(labels: Labels, settings: HazardSettings) -> tuple[float, ...]:
     levels = np.linspace(0.0, 1.0, settings.intervals + 1)[1:]
     steps = np.ceil(np.quantile(closed, levels)) if len(closed) else np.array([1.0])
     return (0.0, *sorted({float(max(step, 1.0)) for step in steps}))
-
-
-@dataclass(frozen=True)
-class PersonPeriods:
-    """One row for each snapshot and each interval that it was seen through, or closed in.
-
-    Parameters
-    ----------
-    snapshot : ndarray of int, shape (rows,)
-    interval : ndarray of int, shape (rows,)
-    outcome : ndarray of int8, shape (rows,)
-        ``OPEN``, ``WON`` or ``LOST`` at the interval's end.
-    """
-
-    snapshot: Ints
-    interval: Ints
-    outcome: npt.NDArray[np.int8]
-
-
-def person_periods(labels: Labels, edges: Sequence[float]) -> PersonPeriods:
-    """Spread snapshots over the intervals that were observed whole.
-
-    An interval counts only when observation lasted to its end: one that was cut short would show the records
-    that closed in it and hide those that did not.
-    """
-    snapshots, intervals, outcomes = [], [], []
-    closed = labels.events != OPEN
-    for interval, (low, high) in enumerate(pairwise(edges)):
-        # A closing in the very instant of the snapshot belongs to the first interval.
-        at_risk = (labels.durations > low) | (interval == 0)
-        rows = np.flatnonzero(at_risk & (labels.observed >= high))
-        ends_here = closed[rows] & (labels.durations[rows] <= high)
-        snapshots.append(rows)
-        intervals.append(np.full(len(rows), interval))
-        outcomes.append(np.where(ends_here, labels.events[rows], OPEN).astype("int8"))
-    return PersonPeriods(np.concatenate(snapshots), np.concatenate(intervals), np.concatenate(outcomes))
 
 
 @dataclass(frozen=True)
@@ -101,6 +66,7 @@ def fit_hazard(
     categorical: Sequence[int] = (),
     weights: Floats | None = None,
     later: tuple[Floats, Labels, Floats] | None = None,
+    start: HazardStart | None = None,
 ) -> FittedHazard:
     """Fit the hazard to snapshots.
 
@@ -117,12 +83,16 @@ def fit_hazard(
         How much each snapshot counts.
     later : (ndarray, Labels, weights), optional
         Snapshots of a later time: rounds stop when their loss no longer falls.
+    start : HazardStart, optional
+        What the booster starts from; not together with ``later``.
     """
-    data = _dataset(x, labels, weights, edges, settings.half_life_days, settings, categorical)
+    data = _dataset(x, labels, weights, edges, settings.half_life_days, settings, categorical, start=start)
     parameters = settings.parameters(data.num_data())
     if later is None:
         booster = lgb.train(parameters, data, settings.rounds)
-        return FittedHazard(HazardModel(booster.model_to_string(), edges), settings.rounds, float("nan"))
+        text = booster.model_to_string()
+        model = HazardModel(text, edges) if start is None else start.model(text, edges)
+        return FittedHazard(model, settings.rounds, float("nan"))
     few = replace(settings, periods=settings.periods // 3)
     check = _dataset(*later, edges, None, few, categorical, reference=data)
     stop = lgb.early_stopping(settings.patience, verbose=False)
@@ -142,6 +112,7 @@ def _dataset(
     categorical: Sequence[int],
     *,
     reference: lgb.Dataset | None = None,
+    start: HazardStart | None = None,
 ) -> lgb.Dataset:
     periods = person_periods(labels, edges)
     kept, factor = _thin(periods.outcome, settings)
@@ -151,6 +122,7 @@ def _dataset(
         table,
         periods.outcome[kept],
         weight=own[kept] * factor,
+        init_score=None if start is None else start.scores(periods, kept),
         reference=reference,
         categorical_feature=list(categorical),
         free_raw_data=True,
@@ -176,23 +148,3 @@ def _thin(outcome: npt.NDArray[np.int8], settings: HazardSettings) -> tuple[Ints
     kept = np.flatnonzero(rng.random(len(outcome)) < shares)
     factor: Floats = 1.0 / shares[kept]
     return kept, factor
-
-
-def period_weights(
-    labels: Labels,
-    periods: PersonPeriods,
-    edges: tuple[float, ...],
-    half_life_days: float | None,
-    weights: Floats | None = None,
-) -> Floats:
-    """Weigh each row by its snapshot, and by how long before the end of observation its interval began."""
-    own = np.ones(len(periods.snapshot)) if weights is None else weights[periods.snapshot]
-    return fade(own, labels.observed[periods.snapshot] - np.array(edges)[periods.interval], half_life_days)
-
-
-def fade(weights: Floats, ages: Floats, half_life_days: float | None) -> Floats:
-    """Give weights that halve with each half-life of age, in days; as they are without one."""
-    if half_life_days is None:
-        return weights
-    faded: Floats = weights * np.power(0.5, np.maximum(ages, 0.0) / half_life_days)
-    return faded

@@ -21,18 +21,12 @@ from features import learn_spec
 from serving.calibration import Calibrator
 from serving.linear import LinearPart
 from serving.timing import HazardModel, Timing
-from training.hazard import (
-    FittedHazard,
-    choose_edges,
-    fade,
-    fit_hazard,
-    period_weights,
-    person_periods,
-)
+from training.hazard import FittedHazard, choose_edges, fit_hazard
 from training.labels import OPEN, WON, Outcomes, outcomes
 from training.linear import complete_labels, fit_linear
 from training.marginal import Marginal, count, won_within
 from training.metrics import bootstrap_mean, log_losses
+from training.person_periods import fade, period_weights, person_periods
 from training.samples import Sample, choose_rows, draw_snapshots, make_sample
 from training.settings import HazardSettings, TrainSettings
 from training.skill import SURE, Skill, calibrate, level, skill_at_closing, skill_of

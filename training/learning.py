@@ -22,6 +22,7 @@ from training.report import describe_model
 from training.samples import Sample, choose_rows, draw_snapshots, hold_out, make_sample, untimed_sample
 from training.settings import HazardSettings, TrainSettings
 from training.skill import level_slope
+from training.timing import fit_timing
 
 Say = Callable[[str], None]
 
@@ -98,7 +99,7 @@ def learn(
         both = facts["won"] > 0 and facts["lost"] > 0
         verdict = judge(window, settings, horizon, both_ends=both, entity=entity)
     say(f"{entity}s: learning from all {len(sample):,} moments")
-    model, copy = _fit(sample, horizon, verdict, settings, history.deals, facts)
+    model, copy = _fit(sample, found, horizon, verdict, settings, history.deals, facts)
     section = describe_model(
         model, facts, found.definition, settings, sample=sample, verdict=verdict, copy=copy
     )
@@ -130,6 +131,7 @@ def _by_order(sample: Sample) -> Window | None:
 
 def _fit(
     sample: Sample,
+    found: Outcomes,
     horizon: float | None,
     verdict: Verdict | None,
     settings: TrainSettings,
@@ -148,14 +150,7 @@ def _fit(
         half_life_days=choice.half_life_days,
         rounds=min(settings.timing.rounds, choice.rounds),
     )
-    timing = fit_hazard(
-        sample.x,
-        sample.labels,
-        choose_edges(sample.labels, clock),
-        clock,
-        categorical=sample.categorical,
-        weights=sample.weights,
-    ).model
+    timing = fit_timing(sample, found, clock)
     amount = fit_amount(sample, deals) if spec.entity == "deal" else None
     signal = verdict is not None and verdict.skill.proven
     if verdict is None or not signal:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.timing import Timing
-from training.hazard import PersonPeriods
 from training.labels import LOST, WON
+from training.person_periods import PersonPeriods
 
 Floats = npt.NDArray[np.float64]
 

@@ -58,6 +58,11 @@ class Sample:
         """A number for each row's record, so that rows of one record stay together."""
         return pd.factorize(self.snapshots["record_id"])[0].astype("int64")
 
+    @property
+    def as_of(self) -> npt.NDArray[np.datetime64]:
+        """The moments, datetime64[us] in UTC, shape (n,)."""
+        return np.asarray(pd.DatetimeIndex(self.snapshots["as_of"]).tz_localize(None), "datetime64[us]")
+
     def take(self, rows: npt.NDArray[np.intp]) -> Sample:
         """Give some of the rows."""
         matrix = FeatureMatrix(self.x[rows], self.matrix.known[rows], self.matrix.spec)

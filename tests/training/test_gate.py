@@ -226,7 +226,8 @@ def test_without_timing_the_chance_is_the_probability_shown(history: History) ->
     """A bundle that does not know when a deal closes is asked whether it is won."""
     model = _bundle(history, SUMMER, 0.3).models["deal"]
     x = np.zeros((3, len(model.spec.names)))
-    assert chance(model, x, np.array([1.0, 30.0, 400.0])).tolist() == [0.3, 0.3, 0.3]
+    moments = np.full(3, np.datetime64("2024-06-01", "us"))
+    assert chance(model, x, moments, np.array([1.0, 30.0, 400.0])).tolist() == [0.3, 0.3, 0.3]
 
 
 def test_the_first_champion_needs_something_to_score(history: History) -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from training.distill import distill
-from training.hazard import choose_edges, fit_hazard, period_weights, person_periods
+from training.hazard import choose_edges, fit_hazard
 from training.labels import LOST, OPEN, WON, Labels
 from training.linear import complete_labels, fit_linear
 from training.marginal import count, won_within
+from training.person_periods import period_weights, person_periods
 from training.samples import hold_out
 from training.settings import DistillSettings, HazardSettings
 
