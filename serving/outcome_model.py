@@ -146,7 +146,7 @@ class OutcomeModel:
         self.probability(self.margin(empty))
         self.contributions(empty)
         if self.hazard is not None:
-            self.hazard.predict(empty)
+            self.hazard.predict(empty, np.zeros(1, "datetime64[us]"))
         return self
 
     def margin(self, x: Floats) -> Floats:
