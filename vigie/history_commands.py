@@ -186,6 +186,7 @@ def _as_json(done: ImportReport, hint: str | None) -> dict[str, Any]:
         "source": done.source,
         "exported_at": done.exported_at,
         "previous": done.previous,
+        "lead_outcome_from": done.lead_outcome_from,
         "load_id": done.load.load_id,
         "tables": _counts(done.load),
         "changes_found": done.n_found_changes,

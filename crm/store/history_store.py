@@ -10,18 +10,16 @@ import sqlalchemy as sa
 from crm.errors import StoreError
 from crm.history import History
 from crm.ledger import LedgerEntry
-from crm.schema import TABLES, Table
+from crm.schema import TABLES
 from crm.store.address import StoreAddress
 from crm.store.bulk import Transaction
 from crm.store.facts import enter_facts, read_facts
 from crm.store.faults import explain
 from crm.store.forecasts import keep_entry, read_entries
-from crm.store.layout import ATTRIBUTES, FORECAST_ENTRIES, LOADS, STORED
+from crm.store.layout import FORECAST_ENTRIES, LOADS
 from crm.store.reports import Load, LoadReport, RowCounts, dump_counts, read_counts
-from crm.store.rows import AttributeKind, from_rows, to_rows
+from crm.store.tables import load_table, read_table
 from crm.store.versions import bring_up
-from crm.validation import validate
-from crm.values import as_text
 
 _EPOCH = pd.Timestamp(0, tz="UTC")
 _LOCK_WAIT_S = 60
@@ -118,7 +116,7 @@ class Store:
             load_id = _begin(transaction, source, exported_at, mapping_digest, loaded_at)
             for name, table in TABLES.items():
                 if name in frames:
-                    counts[name] = _load_table(transaction, table, frames[name], source, load_id)
+                    counts[name] = load_table(transaction, table, frames[name], source, load_id)
             is_said_anew = facts is not None and enter_facts(transaction, source, facts, load_id)
             report = LoadReport(load_id, counts, facts_changed=is_said_anew)
             earlier = _same_load(transaction, load_id, source, exported_at, mapping_digest)
@@ -141,7 +139,7 @@ class Store:
         """
         names = list(TABLES) if tables is None else list(tables)
         with Transaction(self.address) as transaction:
-            frames = {name: _read_table(transaction, TABLES[name]) for name in names}
+            frames = {name: read_table(transaction, TABLES[name]) for name in names}
             return History.of(frames, read_facts(transaction))
 
     def keep_forecast(self, entry: LedgerEntry) -> bool:
@@ -282,64 +280,6 @@ def _same_load(
     )
     found = transaction.fetch(query)[0][0]
     return None if found is None else int(found)
-
-
-def _load_table(
-    transaction: Transaction, table: Table, frame: pd.DataFrame, source: str, load_id: int
-) -> RowCounts:
-    kinds = _attribute_kinds(transaction, table)
-    absent = [name for name in (*table.names, *kinds) if name not in frame.columns]
-    if absent and table.key in frame.columns:
-        frame = _with_stored(frame, _read_table(transaction, table), table.key, absent)
-    frame = validate(table, frame, f"{source}: {table.name}")
-    if table.open_ended:
-        kinds = _enter_attributes(transaction, table, frame, kinds)
-    stored = STORED[table.name]
-    n_before, last = transaction.fetch(
-        sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(stored.c.position), 0)).select_from(stored)
-    )[0]
-    transaction.merge(stored, table.key, to_rows(table, frame, kinds, int(last) + 1, load_id))
-    n_after = transaction.fetch(sa.select(sa.func.count()).select_from(stored))[0][0]
-    n_written = transaction.fetch(
-        sa.select(sa.func.count()).select_from(stored).where(stored.c.load_id == load_id)
-    )[0][0]
-    n_new = int(n_after) - int(n_before)
-    return RowCounts(new=n_new, changed=int(n_written) - n_new, unchanged=len(frame) - int(n_written))
-
-
-def _with_stored(frame: pd.DataFrame, stored: pd.DataFrame, key: str, absent: list[str]) -> pd.DataFrame:
-    """Give the frame with the stored values of the columns that it does not have."""
-    known = stored.set_index(key).reindex(as_text(frame[key])).set_index(frame.index)
-    return frame.assign(**{name: known[name] for name in absent if known[name].notna().any()})
-
-
-def _attribute_kinds(transaction: Transaction, table: Table) -> dict[str, AttributeKind]:
-    if not table.open_ended:
-        return {}
-    query = sa.select(ATTRIBUTES.c.name, ATTRIBUTES.c.kind).where(ATTRIBUTES.c.table_name == table.name)
-    return dict(transaction.fetch(query.order_by(ATTRIBUTES.c.position)))
-
-
-def _enter_attributes(
-    transaction: Transaction, table: Table, frame: pd.DataFrame, kinds: Mapping[str, AttributeKind]
-) -> dict[str, AttributeKind]:
-    """Note new attributes, and numbers that turned out to be text; give the kinds of all."""
-    merged = dict(kinds)
-    for name in (str(name) for name in frame.columns if name not in set(table.names)):
-        kind: AttributeKind = "number" if frame[name].dtype == "float64" else "text"
-        if name not in merged:
-            values = {"table_name": table.name, "name": name, "kind": kind, "position": len(merged)}
-            transaction.run(ATTRIBUTES.insert().values(values))
-            merged[name] = kind
-        elif kind == "text" and merged[name] == "number":
-            this = (ATTRIBUTES.c.table_name == table.name) & (ATTRIBUTES.c.name == name)
-            transaction.run(ATTRIBUTES.update().where(this).values(kind="text"))
-            merged[name] = "text"
-    return merged
-
-
-def _read_table(transaction: Transaction, table: Table) -> pd.DataFrame:
-    return from_rows(table, transaction.read(STORED[table.name]), _attribute_kinds(transaction, table))
 
 
 def _microseconds(moment: pd.Timestamp | None) -> int | None:

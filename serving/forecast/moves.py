@@ -1,11 +1,7 @@
 """Why a forecast moved: the difference between two ledger entries of one period, split without a remainder.
 
-What an open deal adds to a forecast is a product: expected amount, chance to be won, chance that this is
-within the period. Where it is still open later, the change of the product is split among the three by their
-Shapley values (L. S. Shapley, A value for n-person games, 1953; for decompositions: A. F. Shorrocks,
-Decomposition procedures for distributional analysis, Journal of Economic Inequality 11, 2013): each factor's
-part is its effect averaged over all orders in which the factors could have changed. It depends on no order,
-sums exactly, and takes zeros, which the logarithmic mean does not.
+Each deal's difference goes to one part, by what it was, what it is and what the CRM says of it. That of a
+deal which is open in both is split among its three factors, see :mod:`serving.forecast.factor_split`.
 """
 
 from __future__ import annotations
@@ -21,9 +17,8 @@ from crm.errors import InputError, StoreError
 from crm.groups import TOTAL
 from crm.known import closing_time
 from crm.ledger import LedgerEntry
+from serving.forecast.factor_split import shapley, whole_cents
 
-Floats = NDArray[np.float64]
-Cents = NDArray[np.int64]
 Words = str | NDArray[np.str_]
 
 #: The parts of a move, and what each holds.
@@ -255,56 +250,6 @@ def _factors(pairs: pd.DataFrame, *, separable: bool) -> pd.DataFrame:
     return pd.concat(details, ignore_index=True)
 
 
-def shapley(was: Floats, now: Floats) -> Floats:
-    """Split the change of a product of three factors among them.
-
-    Parameters
-    ----------
-    was, now : ndarray of float64, shape (n, 3)
-
-    Returns
-    -------
-    ndarray of float64, shape (n, 3)
-        Each row adds up to the change of the product.
-
-    Examples
-    --------
-    >>> shapley(np.array([[0.5, 1.0, 100.0]]), np.array([[0.6, 1.0, 100.0]])).round(9).tolist()
-    [[10.0, 0.0, 0.0]]
-    """
-    parts = np.empty_like(was)
-    for k in range(3):
-        i, j = (other for other in range(3) if other != k)
-        alone = was[:, i] * was[:, j] + now[:, i] * now[:, j]
-        mixed = was[:, i] * now[:, j] + now[:, i] * was[:, j]
-        parts[:, k] = (now[:, k] - was[:, k]) * (2 * alone + mixed) / 6
-    return parts
-
-
-def whole_cents(parts: Floats, sums: Cents) -> Cents:
-    """Round the parts of each row to whole cents that add up to a given sum, by largest remainder.
-
-    Parameters
-    ----------
-    parts : ndarray of float64, shape (n, n_parts)
-    sums : ndarray of int64, shape (n,)
-        What each row adds up to; where that is not its parts' sum but for rounding, the first takes the rest.
-
-    Examples
-    --------
-    >>> whole_cents(np.array([[0.5, 0.25, 0.25]]), np.array([1])).tolist()
-    [[1, 0, 0]]
-    """
-    floors = np.floor(parts)
-    cents = floors.astype("int64")
-    short = sums - cents.sum(axis=1)
-    ups = np.clip(short, 0, parts.shape[1] - 1)
-    rank = np.argsort(np.argsort(-(parts - floors), axis=1, kind="stable"), axis=1, kind="stable")
-    cents += rank < ups[:, None]
-    cents[:, 0] += short - ups
-    return cents
-
-
 def _not_yet_created(before: LedgerEntry, after: LedgerEntry, part: str) -> pd.DataFrame:
     """Give how what is expected of deals not yet created moved, in each group."""
     was, now = (
@@ -332,7 +277,9 @@ def _sums(before: LedgerEntry, after: LedgerEntry, detail: pd.DataFrame, groups:
     for name, entry in (("before_cents", before), ("after_cents", after)):
         mean = entry.rows.set_index("group")["mean_cents"]
         sums[name] = mean.reindex(groups, fill_value=0)
-    table = sums.rename_axis("group").reset_index()[["group", "before_cents", *PARTS, "after_cents"]]
+    table = sums.rename_axis(index="group", columns=None).reset_index()[
+        ["group", "before_cents", *PARTS, "after_cents"]
+    ]
     off = table["before_cents"] + table[list(PARTS)].sum(axis=1) != table["after_cents"]
     if off.any():
         raise StoreError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -115,6 +116,18 @@ def test_keeping_twice_adds_nothing(store_url: str) -> None:
     (found,) = store.forecasts(with_deals=True)
     assert found.made_at == first.made_at
     assert len(found.whole_deals()) == 3
+
+
+def test_two_that_keep_the_same_at_once_make_one_entry(store_url: str) -> None:
+    """A second writer waits for the first, and then finds the entry there; other entries lose nothing."""
+    Store.open(store_url, create=True)
+    wanted = [entry(), entry(seed=8), entry(), entry(seed=8), entry()]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        kept = list(pool.map(lambda one: Store.open(store_url).keep_forecast(one), wanted))
+    assert sum(kept) == 2
+    found = Store.open(store_url).forecasts(with_deals=True)
+    assert {one.entry_id for one in found} == {one.entry_id for one in wanted}
+    assert all(len(one.whole_deals()) == 3 for one in found)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def trained_leads(vigie: Any, folder: Path, export: Path, said: str, setting: st
     mapping.write_text(MAPPING.format(said=said))
     config.write_text(setting + FAST)
     history = ("--history", folder / "h.sqlite")
-    vigie.ask("import", mapping, "--data", export, "--exported-at", "2024-06-01", *history)
+    done = vigie.ask("import", mapping, "--data", export, "--exported-at", "2024-06-01", *history)
+    assert (done["lead_outcome_from"] or "") in said
     bundle = ("--bundle", folder / "bundle", "--no-track", "--config", config)
     section = vigie.ask("train", *history, *bundle)["report"]["models"]["lead"]
     assert f"Won means that {section['outcome']}." in vigie.say("report", "--bundle", folder / "bundle")

@@ -17,7 +17,8 @@ from crm.history import utc
 from crm.ledger import LedgerEntry
 from crm.schema import TABLES
 from crm.validation import validate
-from serving.forecast.moves import PARTS, Moves, explain_move, shapley, whole_cents
+from serving.forecast.factor_split import shapley, whole_cents
+from serving.forecast.moves import PARTS, Moves, explain_move
 
 MONDAY, NEXT = utc("2026-09-07T00:00:00Z"), utc("2026-09-14T00:00:00Z")
 START, END = utc("2026-09-01T00:00:00Z"), utc("2026-10-01T00:00:00Z")
