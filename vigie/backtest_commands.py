@@ -77,6 +77,14 @@ def backtest(
         Path | None,
         typer.Option("--bundle", metavar="DIR", help="Also write the summary into this bundle's report."),
     ] = None,
+    rates: Annotated[
+        Path | None,
+        typer.Option("--rates", metavar="FILE", help="CSV month,currency,rate; needs --currency."),
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", metavar="CODE", help="Report revenue in this currency.")
+    ] = None,
+    no_forecast: Annotated[bool, typer.Option("--no-forecast", help="Judge scores only.")] = False,
     tracking: TrackingOption = DEFAULT_TRACKING,
     no_track: Annotated[bool, typer.Option("--no-track", help="Log nothing to MLflow.")] = False,
     json: JsonOption = False,
@@ -93,15 +101,21 @@ def backtest(
     """
     first = None if start is None else read_moment(start, "--from")
     last = None if until is None else read_moment(until, "--until")
+    if (rates is None) != (currency is None):
+        raise typer.BadParameter("--rates and --currency need each other", param_hint="--rates")
+    from crm.money import Rates
     from crm.observed import last_recorded
     from training.backtest import BacktestSettings, check_horizons, plan_cutoffs
     from training.backtest import backtest as go
+    from training.backtest.prediction import forecast_as_served
     from training.settings import TrainSettings, read_settings
 
     settings = BacktestSettings(
         train=TrainSettings() if config is None else read_settings(config),
         horizons=check_horizons(tuple(horizons.split(","))),
     )
+    if rates is not None:
+        settings = settings.with_rates(Rates.read(rates, str(currency)))
     # What cannot be written in the end is told now, not after an hour of learning.
     if bundle is not None:
         from serving.bundle import ModelBundle
@@ -119,7 +133,16 @@ def backtest(
         )
     errors().print(Text(f"{plan}."), soft_wrap=True)
     with _Bar(len(plan.cutoffs)) as bar:
-        found = go(known, plan, out, settings, jobs=jobs or _cores(), finished=bar.finished, say=bar.say)
+        found = go(
+            known,
+            plan,
+            out,
+            settings,
+            jobs=jobs or _cores(),
+            forecaster=None if no_forecast else forecast_as_served,
+            finished=bar.finished,
+            say=bar.say,
+        )
     facts: dict[str, Any] = {}
     with Steps() as steps:
         if bundle is not None:

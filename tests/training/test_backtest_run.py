@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crm.errors import NotEnoughData, VigieError
+from crm.errors import InputError, NotEnoughData, VigieError
 from crm.history import History
 from crm.known import known_at
+from crm.money import Rates
 from crm.periods import Period
 from crm.validation import validate_history
 from serving.bundle import ModelBundle
@@ -219,6 +220,7 @@ def test_settings_of_the_judgement_do_not_train_again(
     judged_otherwise = replace(SETTINGS, calls=(3,), resamples=10)
     assert go_back(history, cutoff, judged_otherwise, work, guess).taken_up
     assert not go_back(history, cutoff, replace(SETTINGS, horizons=("2W",)), work, guess).taken_up
+    assert not go_back(history, cutoff, SETTINGS, work, None).taken_up
 
 
 def test_a_cutoff_with_too_little_is_told_and_not_fatal(whole: tuple[Backtest, Path]) -> None:
@@ -254,6 +256,25 @@ def test_a_forecast_that_cannot_be_made_is_told(history: History, tmp_path: Path
     assert found.report["cutoffs"][0]["forecast"] == {"status": "failed", "reason": "no deal has an amount"}
     assert found.report["forecast"]["horizons"] == [] and found.report["deals"]["status"] == "judged"
     assert "No forecast: no deal has an amount" in (tmp_path / "backtest.html").read_text()
+
+
+def test_a_rate_that_is_missing_is_told_before_the_work(history: History, tmp_path: Path) -> None:
+    """Amounts in two currencies need rates; with them, and without forecasts, the backtest goes on."""
+    deals = history.deals.assign(currency=history.deals["currency"].where(history.deals.index > 80, "USD"))
+    mixed, plan = replace(history, deals=deals), plan_of(history)
+    plan = replace(plan, cutoffs=plan.cutoffs[1:2])
+    with pytest.raises(InputError, match="--rates"):
+        backtest(mixed, plan, tmp_path, SETTINGS, forecaster=guess)
+    assert not any((tmp_path / "work").glob("*"))
+    months = {(f"2024-{month:02d}", "USD"): 0.5 for month in range(1, 13)}
+    rated = SETTINGS.with_rates(Rates("EUR", months))
+    found = backtest(mixed, plan, tmp_path, rated, forecaster=guess)
+    won = deals[deals["outcome"].eq("won") & (deals["closed_at"] >= plan.cutoffs[0])]
+    won = won[won["closed_at"] < plan.cutoffs[0] + pd.Timedelta(days=7)]
+    euros = (won["amount"] * won["currency"].map({"USD": 0.5, "EUR": 1.0})).sum()
+    assert found.forecasts["actual"].iloc[0] == pytest.approx(euros) and euros > 0
+    scores_only = backtest(mixed, plan, tmp_path, SETTINGS, forecaster=None)
+    assert scores_only.report["deals"]["status"] == "judged"
 
 
 def test_the_report_holds_what_its_tables_hold(whole: tuple[Backtest, Path]) -> None:

@@ -185,6 +185,7 @@ def test_the_run_is_in_mlflow(place: Place) -> None:
         (("--from", "2024-08-18"), 1, "--from is later than"),
         (("--from", "2024-01-01T08:00"), 2, "no time zone"),
         (("--jobs", "0"), 2, "--jobs"),
+        (("--currency", "EUR"), 2, "--rates"),
         (("--bundle", "nowhere"), 1, "nowhere"),
     ],
 )

@@ -72,7 +72,8 @@ def go_back(
     """
     began = time.perf_counter()
     known = with_lead_outcome(known_at(history, cutoff), settings.train.lead_outcome)
-    trained_key, said_key = keys(known, cutoff, settings.to_json_dict(), work.code)
+    asked = settings.to_json_dict() | {"forecaster": _name(forecaster)}
+    trained_key, said_key = keys(known, cutoff, asked, work.code)
     failure, taken_up = "", work.has_predictions(cutoff, said_key)
     if not taken_up:
         try:
@@ -86,6 +87,10 @@ def go_back(
             failure = str(error)
     seconds = time.perf_counter() - began
     return Done(cutoff, trained_key, said_key, failure, taken_up, seconds, peak_memory())
+
+
+def _name(forecaster: Forecaster | None) -> str | None:
+    return None if forecaster is None else f"{forecaster.__module__}.{forecaster.__qualname__}"
 
 
 def peak_memory() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -222,7 +222,18 @@ def forecast_as_served(
     periods: Sequence[Period],
     settings: BacktestSettings,
 ) -> Any:
-    """Forecast as ``vigie forecast`` does."""
+    """Forecast as ``vigie forecast`` does, with the rates of the months that had begun."""
     from serving.forecast import forecast
 
-    return forecast(bundle, known, cutoff, list(periods), draws=settings.draws, seed=settings.seed)
+    given = settings.given_rates
+    month = f"{cutoff:%Y-%m}"
+    begun = {(when, code): rate for (when, code), rate in given.by_month.items() if when <= month}
+    return forecast(
+        bundle,
+        known,
+        cutoff,
+        list(periods),
+        rates=replace(given, by_month=begun),
+        draws=settings.draws,
+        seed=settings.seed,
+    )

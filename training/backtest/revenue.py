@@ -25,7 +25,11 @@ RANGES = {0.5: (0.25, 0.75), 0.8: (0.1, 0.9), 0.95: (0.025, 0.975)}
 
 
 def follow_forecasts(
-    history: History, forecasts: pd.DataFrame, draws: Sequence[Floats], end: pd.Timestamp
+    history: History,
+    forecasts: pd.DataFrame,
+    draws: Sequence[Floats],
+    end: pd.Timestamp,
+    rates: Rates | None = None,
 ) -> pd.DataFrame:
     """Put the revenue that came beside each forecast.
 
@@ -41,6 +45,7 @@ def follow_forecasts(
         The simulated totals behind each row.
     end : Timestamp
         End of observation.
+    rates : Rates, optional
 
     Returns
     -------
@@ -49,9 +54,7 @@ def follow_forecasts(
     """
     if len(forecasts) == 0:
         return forecasts
-    deals = history.deals[history.deals["outcome"].eq("won")]
-    moments = deals["closed_at"].fillna(deals["closed_recorded_at"])
-    amounts = in_currency(deals["amount"], deals["currency"], moments, Rates.none()).fillna(0.0)
+    moments, amounts = sales(history, rates or Rates.none())
     judged = (forecasts["period_end"] <= end).to_numpy()
     actual, n_won, scores = (np.full(len(forecasts), np.nan) for _ in range(3))
     spans = zip(forecasts["period_start"], forecasts["period_end"], strict=True)
@@ -61,6 +64,19 @@ def follow_forecasts(
             actual[row], n_won[row] = amounts[inside].sum(), inside.sum()
             scores[row] = crps(draws[row][None, :], actual[row : row + 1])[0]
     return forecasts.assign(is_judged=judged, actual=actual, n_won=n_won, crps=scores)
+
+
+def sales(history: History, rates: Rates) -> tuple[pd.Series, pd.Series]:
+    """Give when each deal won was closed, and what it brought; an unknown amount brings nothing.
+
+    Raises
+    ------
+    InputError
+        Where amounts are in several currencies and a rate is missing.
+    """
+    won = history.deals[history.deals["outcome"].eq("won") & history.deals["closed_at"].notna()]
+    amounts = in_currency(won["amount"], won["currency"], won["closed_at"], rates)
+    return won["closed_at"], amounts.fillna(0.0)
 
 
 def judge_forecasts(followed: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
@@ -129,10 +145,11 @@ def _block(part: pd.DataFrame) -> int:
 
 def _share(values: Floats, actual: Floats, drawn: Ints) -> Estimate:
     """Give sums as shares of the revenue, with an interval by blocks."""
-    total = actual.sum()
+    came = np.abs(actual)
+    total = came.sum()
     if total <= 0:
         return Estimate(math.nan, math.nan, math.nan)
-    below = actual[drawn].sum(axis=1)
+    below = came[drawn].sum(axis=1)
     shares = np.divide(values[drawn].sum(axis=1), below, out=np.full(len(drawn), np.nan), where=below > 0)
     return interval(float(values.sum() / total), shares)
 

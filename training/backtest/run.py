@@ -21,7 +21,7 @@ from training.backtest.cutoffs import Plan
 from training.backtest.one_cutoff import Done, one_thread
 from training.backtest.prediction import Forecaster, Predictions, forecast_as_served
 from training.backtest.report import make_report
-from training.backtest.revenue import follow_forecasts
+from training.backtest.revenue import follow_forecasts, sales
 from training.backtest.settings import BacktestSettings
 from training.backtest.truth import follow
 from training.backtest.work import Work
@@ -87,13 +87,18 @@ def backtest(
     ------
     NotEnoughData
         If nothing could be said at any cutoff.
+    InputError
+        If revenue is to be forecast, in several currencies, and a rate is missing.
     VigieError
         If ``out`` cannot be written, or a process was ended from outside.
     """
     settings = one_thread(settings or BacktestSettings())
+    known = with_lead_outcome(known_at(history, plan.end), settings.train.lead_outcome)
+    if forecaster is not None:
+        # A rate that is missing is told now, not after an hour of learning.
+        sales(known, settings.given_rates)
     work = Work(out / "work")
     work.prepare()
-    known = with_lead_outcome(known_at(history, plan.end), settings.train.lead_outcome)
     done = go_back_to_all(known, plan.cutoffs, settings, work, forecaster, jobs, finished)
     if all(one.failure for one in done):
         raise NotEnoughData(f"nothing could be said at any cutoff; at the last one: {done[-1].failure}")
@@ -111,7 +116,8 @@ def _judge(known: History, plan: Plan, settings: BacktestSettings, work: Work, d
     followed = {
         entity: follow(known, entity, _joined(made, f"{entity}s"), plan.end) for entity in ("deal", "lead")
     }
-    forecasts = _follow_forecasts(known, made, plan.end)
+    draws = [row for one in made for row in one.draws]
+    forecasts = follow_forecasts(known, _joined(made, "forecasts"), draws, plan.end, settings.given_rates)
     report = make_report(plan, settings, digest_history(known), _told(done, made), followed, forecasts)
     return Backtest(report, followed["deal"].table, followed["lead"].table, forecasts, done)
 
@@ -120,11 +126,6 @@ def _joined(made: list[Predictions], name: str) -> pd.DataFrame:
     tables: list[pd.DataFrame] = [getattr(one, name) for one in made]
     filled = [table for table in tables if len(table)] or tables[:1]
     return pd.concat(filled, ignore_index=True)
-
-
-def _follow_forecasts(known: History, made: list[Predictions], end: pd.Timestamp) -> pd.DataFrame:
-    draws = [row for one in made for row in one.draws]
-    return follow_forecasts(known, _joined(made, "forecasts"), draws, end)
 
 
 def _told(done: list[Done], made: list[Predictions]) -> list[dict[str, Any]]:
