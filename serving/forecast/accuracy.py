@@ -142,15 +142,15 @@ class _Sales:
 
     def __init__(self, known: History, rates: Rates) -> None:
         deals = known.deals
-        won = deals[(deals["outcome"] == "won") & deals["closed_at"].notna()]
-        self._known, self._won = known, won
-        self._amount = in_currency(won["amount"], won["currency"], won["closed_at"], rates).fillna(0.0)
+        sold_at = deals["closed_at"].fillna(deals["closed_recorded_at"])
+        won = deals[(deals["outcome"] == "won") & sold_at.notna()]
+        self._known, self._won, self._sold_at = known, won, sold_at[won.index]
+        self._amount = in_currency(won["amount"], won["currency"], self._sold_at, rates).fillna(0.0)
         self._groups: dict[str, pd.Series] = {}
 
     def of(self, entry: LedgerEntry) -> NDArray[np.float64]:
         """Give what came in the entry's period, in each of its groups."""
-        closed = self._won["closed_at"]
-        inside = (closed >= entry.period_start) & (closed < entry.period_end)
+        inside = (self._sold_at >= entry.period_start) & (self._sold_at < entry.period_end)
         amount = self._amount[inside]
         found = np.full(len(entry.rows), amount.sum())
         if entry.by is not None and len(entry.rows) > 1:

@@ -17,7 +17,7 @@ from crm.errors import InputError, StoreError
 from crm.groups import TOTAL
 from crm.known import closing_time
 from crm.ledger import LedgerEntry
-from serving.forecast.factor_split import shapley, whole_cents
+from serving.forecast.factor_split import Floats, shapley, whole_cents
 
 Words = str | NDArray[np.str_]
 
@@ -41,6 +41,8 @@ _FACTORS: Final[dict[str, str]] = {
     "expected_amount": "amount_changed",
 }
 _BEFORE, _AFTER = "_before", "_after"
+#: Cents by which a deal's part may differ from its factors' product by rounding alone.
+_ROUNDING = 1.5
 _DETAIL_DTYPES = {"group": "str", "deal_id": "str", "part": "str", "why": "str", "cents": "int64"}
 
 
@@ -207,7 +209,8 @@ def _ends(pairs: pd.DataFrame, known: pd.DataFrame, before: LedgerEntry, *, sepa
     was, now, outcome = pairs["was"], pairs["is"], crm["outcome"].fillna("")
     is_new = ~is_known | (crm["recorded_at"] >= before.as_of)
     had_ended = closing_time(crm) < before.as_of
-    in_period = (crm["closed_at"] >= before.period_start) & (crm["closed_at"] < before.period_end)
+    sold_at = crm["closed_at"].fillna(crm["closed_recorded_at"])
+    in_period = (sold_at >= before.period_start) & (sold_at < before.period_end)
     absent = now == ""
     unexpected = "activity" if separable else "model_changed"
     table: list[tuple[pd.Series, str, str]] = [
@@ -236,10 +239,7 @@ def _ends(pairs: pd.DataFrame, known: pd.DataFrame, before: LedgerEntry, *, sepa
 
 def _factors(pairs: pd.DataFrame, *, separable: bool) -> pd.DataFrame:
     """Split the change of each deal that is still open among its three factors."""
-    was, now = (
-        np.nan_to_num(pairs[[name + side for name in _FACTORS]].to_numpy("float64"))
-        for side in (_BEFORE, _AFTER)
-    )
+    was, now = (_levelled(pairs, side) for side in (_BEFORE, _AFTER))
     change = (pairs["cents_after"] - pairs["cents_before"]).to_numpy("int64")
     cents = whole_cents(100.0 * shapley(was, now), change)
     words = ("the chance to be won moved", "the timing moved", "the amount changed")
@@ -248,6 +248,22 @@ def _factors(pairs: pd.DataFrame, *, separable: bool) -> pd.DataFrame:
         named = part if separable or part == "amount_changed" else "model_changed"
         details.append(_detail(pairs["group_after"], pairs["deal_id"], named, why, cents[:, column]))
     return pd.concat(details, ignore_index=True)
+
+
+def _levelled(pairs: pd.DataFrame, side: str) -> Floats:
+    """Give the factors of each deal such that their product is what the deal adds to the forecast.
+
+    A forecast may count on a share of what its open deals are expected to bring, as past ones did at that
+    distance from the end of the period; the share is a matter of timing.
+    """
+    factors: Floats = np.nan_to_num(pairs[[name + side for name in _FACTORS]].to_numpy("float64"))
+    product = 100.0 * factors.prod(axis=1)
+    cents = pairs[f"cents{side}"].to_numpy("float64")
+    # Half a cent either way is rounding, and no share.
+    has_level = (np.abs(cents - product) > _ROUNDING) & (product != 0)
+    level = np.divide(cents, product, out=np.ones_like(cents), where=has_level)
+    factors[:, list(_FACTORS).index("in_period")] *= level
+    return factors
 
 
 def _not_yet_created(before: LedgerEntry, after: LedgerEntry, part: str) -> pd.DataFrame:

@@ -35,11 +35,12 @@ class Part:
     amount: float = 0.0
     chance: float = 1.0
     timing: float = 1.0
+    level: float = 1.0
 
     @property
     def cents(self) -> Cents:
         """What it adds."""
-        return round(100 * float(np.nan_to_num(self.amount)) * self.chance * self.timing)
+        return round(100 * float(np.nan_to_num(self.amount)) * self.chance * self.timing * self.level)
 
 
 def entry(deals: dict[str, Part], as_of: pd.Timestamp = MONDAY, **changes: Any) -> LedgerEntry:
@@ -157,6 +158,17 @@ def test_an_open_deal_is_split_by_its_factors() -> None:
     assert moves.difference_cents == 4800 - 1000
 
 
+def test_a_share_that_the_forecast_counts_on_is_timing() -> None:
+    """Where past deals brought a share of what was expected, a change of that share is no activity."""
+    counted = replace(HALF, level=0.8)
+    moves = explain_move(entry({"D": HALF}), entry({"D": counted}, NEXT), crm(D={}))
+    assert moves.part("pushed_or_pulled") == moves.difference_cents == -500
+    likelier = explain_move(
+        entry({"D": counted}), entry({"D": replace(counted, chance=0.75)}, NEXT), crm(D={})
+    )
+    assert likelier.part("activity") == likelier.difference_cents == 1000
+
+
 def test_what_is_expected_of_deals_to_come_is_new() -> None:
     """The deals created since and the change of the rest to come are one part; the page tells them apart."""
     before = entry({}, new={"ann": 5000, "bob": 300})
@@ -271,6 +283,7 @@ PARTS_OF_DEALS = st.none() | st.builds(
     amount=st.sampled_from([0.0, 0.01, 99.99, float("nan"), -5.0, 1e12]) | st.floats(0, 1e6),
     chance=st.sampled_from([0.0, 1.0]) | st.floats(0, 1),
     timing=st.sampled_from([0.0, 1.0]) | st.floats(0, 1),
+    level=st.sampled_from([0.0, 0.7, 1.0, 1.4]),
 )
 RECORDS = st.none() | st.builds(
     lambda made, outcome, closed_at, gone_at, amount: {
