@@ -80,7 +80,7 @@ class Chart:
         """Draw an upright range."""
         place = self.x(x)
         self._lines.append(
-            f'<line class="{kind}" x1="{place}" x2="{place}" y1="{self.y(low)}" y2="{self.y(high)}"/>'
+            f'<line class="{kind} range" x1="{place}" x2="{place}" y1="{self.y(low)}" y2="{self.y(high)}"/>'
         )
 
     def bar(self, y: float, low: float, high: float, kind: str, width: int = 8) -> None:
