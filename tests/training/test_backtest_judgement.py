@@ -104,6 +104,7 @@ def forecasts(starts: list[pd.Timestamp], days: float, **columns: Any) -> pd.Dat
     table = pd.DataFrame(
         {
             "horizon": "1W",
+            "cutoff": starts,
             "period_start": starts,
             "period_end": [start + pd.Timedelta(days=days) for start in starts],
             "mean": columns["mean"],
@@ -176,6 +177,36 @@ def test_overlapping_periods_are_drawn_together() -> None:
     table = forecasts(starts, 28, mean=[10.0] * 8)
     followed = follow_forecasts(sales(), table, [np.full(2, 10.0)] * 8, END)
     assert judge_forecasts(followed, 20, 0)[0]["block"] == 4
+
+
+def test_ranges_are_corrected_by_the_forecasts_before_them() -> None:
+    """Nine weeks whose revenue lay above every draw widen the range of the tenth, and of none before."""
+    weeks = 10
+    history = validate_history(
+        {
+            "deals": pd.DataFrame(
+                {
+                    "deal_id": [f"d{week}" for week in range(weeks)],
+                    "created_at": [day(-90)] * weeks,
+                    "amount": [1000.0] * weeks,
+                    "outcome": ["won"] * weeks,
+                    "closed_at": [day(7 * week + 3) for week in range(weeks)],
+                }
+            )
+        }
+    )
+    table = forecasts([day(7 * week) for week in range(weeks)], 7, mean=[50.0] * weeks)
+    draws = [np.arange(-50.0, 51.0)] * weeks
+    found = follow_forecasts(history, table, draws, day(90))
+    widths = (found["corrected_high"] - found["corrected_low"]).tolist()
+    # With eight forecasts over, at the ninth cutoff, the correction begins.
+    assert widths[:8] == pytest.approx([80.0] * 8) and min(widths[8:]) > 95
+    assert judge_forecasts(found, 20, 0)[0]["corrected"]["held"] == 0
+    # Had it been recorded only after the cutoffs, nothing would have been known to come, as was forecast.
+    late = History.of({"deals": history.deals.assign(closed_recorded_at=day(80))})
+    unknown = follow_forecasts(late, table, draws, day(90))
+    assert unknown["actual"].tolist() == found["actual"].tolist()
+    assert (unknown["corrected_high"] - unknown["corrected_low"]).iloc[9] < 80
 
 
 def test_two_currencies_need_rates() -> None:

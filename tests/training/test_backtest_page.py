@@ -63,6 +63,7 @@ def revenue() -> pd.DataFrame:
     for level in QUANTILES:
         table[quantile_name(level)] = table["mean"] * (0.5 + level)
     table["stage_weighted"], table["run_rate"], table["series"] = 1500.0, 1000.0, np.nan
+    table["corrected_low"], table["corrected_high"] = table["mean"] * 0.6, table["mean"] * 1.4
     table["is_judged"] = [True, True, True, False]
     table["actual"], table["n_won"] = [1010.0, 1500.0, 905.0, np.nan], [3, 4, 2, np.nan]
     table["crps"] = [5.0, 200.0, 4.0, np.nan]

@@ -176,18 +176,18 @@ def error_chart(horizons: Sequence[Mapping[str, Any]]) -> Chart:
     return chart
 
 
-def coverage_chart(coverage: Sequence[Mapping[str, Any]]) -> Chart:
-    """Draw how often each range held, with a tick at what it promised."""
-    said = "; ".join(f"{percent(one['level'])} ranges held {one['held']} of {one['n']}" for one in coverage)
-    chart = Chart(
-        "How often the ranges held", f"{said}.", (0, 0), (1, len(coverage)), 44 * len(coverage), "ax-b"
-    )
-    for place, one in enumerate(coverage):
-        y = len(coverage) - place - 0.7
+def coverage_chart(coverage: Sequence[Mapping[str, Any]], corrected: Mapping[str, Any]) -> Chart:
+    """Draw how often each range held, and the corrected one, with a tick at what it promised."""
+    rows = [(f"{percent(one['level'])} ranges", one) for one in coverage]
+    rows.append((f"{percent(corrected['level'])} ranges, corrected", corrected))
+    said = "; ".join(f"{name} held {one['held']} of {one['n']}" for name, one in rows)
+    chart = Chart("How often the ranges held", f"{said}.", (0, 0), (1, len(rows)), 44 * len(rows), "ax-b")
+    for place, (name, one) in enumerate(rows):
+        y = len(rows) - place - 0.7
         chart.bar(y, 0, 1, "g")
         chart.bar(y, 0, one["value"], "x-model")
         chart.range(one["level"], y - 0.2, y + 0.2, "x-actual")
-        chart.text(0, y, f"{percent(one['level'])} ranges", "t2", dy=-12)
+        chart.text(0, y, name, "t2", dy=-12)
         chart.text(1, y, f"held {one['held']} of {one['n']}", "k end", dy=-12)
     return chart
 

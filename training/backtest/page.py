@@ -196,9 +196,10 @@ class _Page:
             )
             yield self._card(
                 f"Next {name}: how often the ranges held",
-                "The tick is what was promised.",
-                figures.coverage_chart(one["coverage"]),
-                coverage_table(one["coverage"]),
+                "The tick is what was promised. Corrected: widened or narrowed at each cutoff by how the "
+                "forecasts before it had come out, as it is served once forecasts are kept.",
+                figures.coverage_chart(one["coverage"], one["corrected"]),
+                coverage_table(one["coverage"], one["corrected"]),
                 f"{one['n']} periods; blocks of {one['block']}.",
                 "c5",
             )

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.history import History
-from crm.money import Rates, in_currency
+from crm.money import Rates
+from training.backtest.correction import LEVEL, corrected_ranges
 from training.backtest.prediction import FORECAST_BASELINES, quantile_name
 from training.backtest.probabilities import VIGIE
 from training.backtest.resampling import Estimate, blocks, interval
+from training.backtest.sales import sales
 from training.metrics import crps
 
 Floats = npt.NDArray[np.float64]
@@ -50,33 +52,30 @@ def follow_forecasts(
     Returns
     -------
     DataFrame
-        The forecasts with ``is_judged`` (the period is over), ``actual``, ``n_won`` and ``crps``.
+        The forecasts with ``is_judged`` (the period is over), ``actual``, ``n_won`` and ``crps``, and the 80%
+        range as corrected by the forecasts before it, ``corrected_low`` to ``corrected_high``.
     """
     if len(forecasts) == 0:
         return forecasts
-    moments, amounts = sales(history, rates or Rates.none())
+    given = rates or Rates.none()
+    won = sales(history, given)
     judged = (forecasts["period_end"] <= end).to_numpy()
     actual, n_won, scores = (np.full(len(forecasts), np.nan) for _ in range(3))
     spans = zip(forecasts["period_start"], forecasts["period_end"], strict=True)
     for row, (start, stop) in enumerate(spans):
         if judged[row]:
-            inside = (moments >= start) & (moments < stop)
-            actual[row], n_won[row] = amounts[inside].sum(), inside.sum()
+            inside = (won["closed_at"] >= start) & (won["closed_at"] < stop)
+            actual[row], n_won[row] = won["amount"][inside].sum(), inside.sum()
             scores[row] = crps(draws[row][None, :], actual[row : row + 1])[0]
-    return forecasts.assign(is_judged=judged, actual=actual, n_won=n_won, crps=scores)
-
-
-def sales(history: History, rates: Rates) -> tuple[pd.Series, pd.Series]:
-    """Give when each deal won was closed, and what it brought; an unknown amount brings nothing.
-
-    Raises
-    ------
-    InputError
-        Where amounts are in several currencies and a rate is missing.
-    """
-    won = history.deals[history.deals["outcome"].eq("won") & history.deals["closed_at"].notna()]
-    amounts = in_currency(won["amount"], won["currency"], won["closed_at"], rates)
-    return won["closed_at"], amounts.fillna(0.0)
+    ranges = corrected_ranges(history, forecasts, draws, given)
+    return forecasts.assign(
+        is_judged=judged,
+        actual=actual,
+        n_won=n_won,
+        crps=scores,
+        corrected_low=ranges[:, 0],
+        corrected_high=ranges[:, 1],
+    )
 
 
 def judge_forecasts(followed: pd.DataFrame, resamples: int, seed: int) -> list[dict[str, Any]]:
@@ -92,7 +91,8 @@ def judge_forecasts(followed: pd.DataFrame, resamples: int, seed: int) -> list[d
     -------
     list of dict
         Plain JSON, one a horizon, shortest first: ``n`` (periods judged), ``actual`` (their revenue),
-        ``block`` (consecutive cutoffs drawn together), ``coverage`` by range with the count, and ``methods``:
+        ``block`` (consecutive cutoffs drawn together), ``coverage`` by range with the count, ``corrected``
+        (the same of the corrected 80% range), and ``methods``:
         ``wape``, ``bias`` and ``crps`` (as a share of the mean revenue), and of the baselines ``wape_gain``
         and ``crps_gain``, how much better Vigie is, above zero where it is. A baseline's forecast is one
         number, and so its CRPS is its absolute error.
@@ -129,7 +129,11 @@ def _judge(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
         "n": len(part),
         "actual": float(actual.sum()),
         "block": length,
-        "coverage": [_coverage(part, actual, level, drawn) for level in RANGES],
+        "coverage": [
+            _coverage(part, (quantile_name(low), quantile_name(high)), actual, level, drawn)
+            for level, (low, high) in RANGES.items()
+        ],
+        "corrected": _coverage(part, ("corrected_low", "corrected_high"), actual, LEVEL, drawn),
         "methods": methods,
     }
 
@@ -154,8 +158,10 @@ def _share(values: Floats, actual: Floats, drawn: Ints) -> Estimate:
     return interval(float(values.sum() / total), shares)
 
 
-def _coverage(part: pd.DataFrame, actual: Floats, level: float, drawn: Ints) -> dict[str, Any]:
-    low, high = (part[quantile_name(end)].to_numpy(np.float64) for end in RANGES[level])
+def _coverage(
+    part: pd.DataFrame, ends: tuple[str, str], actual: Floats, level: float, drawn: Ints
+) -> dict[str, Any]:
+    low, high = (part[end].to_numpy(np.float64) for end in ends)
     held = ((low <= actual) & (actual <= high)).astype(np.float64)
     found = interval(float(held.mean()), held[drawn].mean(axis=1))
     return {"level": level, "held": int(held.sum()), "n": len(held), **found.to_json_dict()}

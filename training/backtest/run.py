@@ -21,7 +21,8 @@ from training.backtest.cutoffs import Plan
 from training.backtest.one_cutoff import Done, one_thread
 from training.backtest.prediction import Forecaster, Predictions, forecast_as_served
 from training.backtest.report import make_report
-from training.backtest.revenue import follow_forecasts, sales
+from training.backtest.revenue import follow_forecasts
+from training.backtest.sales import sales
 from training.backtest.settings import BacktestSettings
 from training.backtest.truth import follow
 from training.backtest.work import Work

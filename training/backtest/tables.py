@@ -161,7 +161,9 @@ def fan_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(head, body)
 
 
-def coverage_table(coverage: Sequence[Mapping[str, Any]]) -> str:
+def coverage_table(coverage: Sequence[Mapping[str, Any]], corrected: Mapping[str, Any]) -> str:
     """Give how often the ranges held."""
     body = [[percent(one["level"]), f"{one['held']} of {one['n']}", _share(one)] for one in coverage]
+    name = f"{percent(corrected['level'])}, corrected"
+    body.append([name, f"{corrected['held']} of {corrected['n']}", _share(corrected)])
     return table(["Promised", "Held", "Share"], body)
