@@ -201,8 +201,8 @@ def accuracy_text(found: Accuracy) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"What was forecast and what came, as known {show(found.as_of)}", style="bold"),
         Text(
-            f"{n:,} forecasts of {int(everything['n_periods']):,} periods that ended; {found.n_pending:,} "
-            f"entries of periods that run on{_in(found.currency)}."
+            f"{_counted(n, 'forecast')} of {_counted(int(everything['n_periods']), 'period')} that ended"
+            f"{_in(found.currency)}; {_counted(found.n_pending, 'entry', 'entries')} of periods that run on."
         ),
     ]
     if found.n_replayed:
@@ -279,6 +279,10 @@ def _table(*columns: str) -> Table:
 
 def _word(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _counted(n: int, one: str, more: str = "") -> str:
+    return f"{n:,} {one if n == 1 else more or f'{one}s'}"
 
 
 def _in(currency: str) -> str:

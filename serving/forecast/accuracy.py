@@ -16,6 +16,7 @@ from crm.history import History, utc
 from crm.known import known_at
 from crm.ledger import BESIDE, QUANTILE_LEVELS, LedgerEntry
 from crm.money import Rates, in_currency, reporting_currency
+from serving.forecast.widening import PastErrors
 
 #: Point forecasts that stand beside an entry's mean. A quota is a goal and no forecast.
 RIVALS: Final = tuple(name for name in BESIDE if name != "quota")
@@ -45,8 +46,9 @@ class Accuracy:
         One row a forecast and group, of periods that ended: ``entry_id``, ``made_at``, ``as_of``,
         ``period``, ``period_start``, ``period_end``, ``by``, ``model_version``, ``horizon``, ``level``,
         ``group``, ``mean``, ``low``, ``high``, ``actual``, ``error`` (mean less actual), ``held`` (whether
-        ``low`` to ``high`` held it), ``pinball`` (mean over the kept quantiles) and ``crps``, the rivals of
-        :data:`RIVALS` where there were any, ``is_counted`` and ``is_replayed``.
+        ``low`` to ``high`` held it), ``position`` (share of the kept quantiles below it), ``pinball`` (mean
+        over the kept quantiles) and ``crps``, the rivals of :data:`RIVALS` where there were any,
+        ``is_counted`` and ``is_replayed``.
     by_horizon : DataFrame
         The counted totals pooled by ``horizon``, and all of them in the row ``all``: ``n_forecasts``,
         ``n_periods``, ``wape``, ``bias``, ``coverage`` beside its ``level``, ``pinball``, ``crps``; of each
@@ -65,10 +67,20 @@ class Accuracy:
     n_pending: int
 
     @property
+    def counted(self) -> pd.DataFrame:
+        """The counted totals, in the order of their periods' ends."""
+        return self.forecasts[self.forecasts["is_counted"] & (self.forecasts["group"] == TOTAL)]
+
+    @property
     def n_replayed(self) -> int:
         """Of the counted totals, those that were made only after their period had ended."""
-        counted = self.forecasts[self.forecasts["is_counted"] & (self.forecasts["group"] == TOTAL)]
-        return int(counted["is_replayed"].sum())
+        return int(self.counted["is_replayed"].sum())
+
+    def past_errors(self) -> PastErrors:
+        """Give where what came fell in what was forecast, for the ranges of the next forecast."""
+        counted = self.counted
+        days = (counted["period_end"] - counted["as_of"]).dt.total_seconds() / _DAY.total_seconds()
+        return PastErrors(tuple(days.tolist()), tuple(counted["position"].tolist()))
 
 
 def forecast_accuracy(
@@ -112,8 +124,8 @@ def forecast_accuracy(
             f"{there or 'none that is named'}; give --rates and --currency {currency or 'CODE'}"
         )
     table = _judged(ended, _Sales(known, given))
-    totals = table[table["is_counted"] & (table["group"] == TOTAL)]
-    groups = table[table["is_counted"] & (table["group"] != TOTAL)]
+    is_total = table["group"] == TOTAL
+    totals, groups = (table[table["is_counted"] & mine] for mine in (is_total, ~is_total))
     return Accuracy(
         as_of=moment,
         currency=currency,
@@ -187,6 +199,7 @@ def _judged(entries: list[LedgerEntry], sales: _Sales) -> pd.DataFrame:
                     "actual": actual,
                     "error": figures["mean"] - actual,
                     "held": (figures["low"] <= actual) & (actual <= figures["high"]),
+                    "position": _position(entry.quantiles / 100, actual),
                     "pinball": pinball,
                     "crps": 2 * pinball,
                     **{name: figures[name] for name in RIVALS},
@@ -207,6 +220,13 @@ def _pinball(quantiles: NDArray[np.float64], actual: NDArray[np.float64]) -> NDA
     above = actual[:, None] - quantiles
     losses = np.maximum(QUANTILE_LEVELS * above, (QUANTILE_LEVELS - 1) * above)
     return np.asarray(losses.mean(axis=1))
+
+
+def _position(quantiles: NDArray[np.float64], actual: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the level at which each row's quantiles reach what came, in the middle of those that equal it."""
+    below = (quantiles < actual[:, None]).mean(axis=1)
+    up_to = (quantiles <= actual[:, None]).mean(axis=1)
+    return np.asarray((below + up_to) / 2)
 
 
 def _by_horizon(totals: pd.DataFrame) -> pd.DataFrame:

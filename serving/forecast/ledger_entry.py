@@ -3,54 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from crm.errors import InputError, shorten
-from crm.groups import TOTAL
 from crm.ledger import BESIDE, MOST_CENTS, QUANTILE_LEVELS, LedgerEntry
 from crm.periods import Period
+
+if TYPE_CHECKING:
+    from serving.forecast.forecast import Forecast
 
 #: Columns of a forecast's rows, and the figures of an entry that they are.
 _FIGURES = {"closed": "closed", "open_mean": "open", "new_mean": "new", "mean": "mean"}
 _QUANTILE_NAME = re.compile(r"p\d+(\.\d+)?")
 
 
-class ForecastLike(Protocol):
-    """What of a forecast the ledger keeps; see :class:`serving.forecast.Forecast`."""
-
-    @property
-    def as_of(self) -> pd.Timestamp: ...
-    @property
-    def by(self) -> str | None: ...
-    @property
-    def level(self) -> float: ...
-    @property
-    def currency(self) -> str: ...
-    @property
-    def model_version(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def periods(self) -> Sequence[Period]: ...
-    @property
-    def groups(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> pd.DataFrame: ...
-    @property
-    def deals(self) -> pd.DataFrame: ...
-    def quantile(self, level: float) -> NDArray[np.float64]:
-        """Give the quantile of each period's and group's revenue, shape (n_periods, n_groups)."""
-        ...
-
-
-def entries_of(
-    forecast: ForecastLike, made_at: pd.Timestamp, *, owners: pd.Series | None = None
-) -> list[LedgerEntry]:
+def entries_of(forecast: Forecast, made_at: pd.Timestamp) -> list[LedgerEntry]:
     """Give the ledger's entries of a forecast, one for each of its periods.
 
     Parameters
@@ -58,8 +29,6 @@ def entries_of(
     forecast : Forecast
     made_at : Timestamp with a time zone
         Now.
-    owners : Series of str, optional
-        Owner of each deal, by ``deal_id``; without it, as the forecast's deals say, if they do.
 
     Returns
     -------
@@ -70,7 +39,7 @@ def entries_of(
     InputError
         Where an amount is beyond what can be kept to the cent, or the figures do not add up.
     """
-    grid = np.stack([np.asarray(forecast.quantile(float(level))) for level in QUANTILE_LEVELS], axis=-1)
+    grid = np.moveaxis(np.quantile(forecast.draws, QUANTILE_LEVELS, axis=2), 0, -1)
     entries = []
     for number, period in enumerate(forecast.periods):
         rows = _of_period(forecast.rows, period).set_index("group").reindex(list(forecast.groups))
@@ -88,7 +57,7 @@ def entries_of(
                 seed=forecast.seed,
                 rows=_rows(rows, forecast.level),
                 quantiles=_cents(grid[number].ravel(), "quantiles").reshape(grid[number].shape),
-                deals=_deals(_of_period(forecast.deals, period), owners, is_grouped=forecast.by is not None),
+                deals=_of_period(forecast.deals, period),
             )
         )
     return entries
@@ -122,14 +91,6 @@ def _range_names(rows: pd.DataFrame, level: float) -> tuple[str, str, str]:
             f"{', '.join(ranked) or 'none'}"
         )
     return ranked[0], ranked[1], ranked[2]
-
-
-def _deals(deals: pd.DataFrame, owners: pd.Series | None, *, is_grouped: bool) -> pd.DataFrame:
-    if owners is not None:
-        deals = deals.assign(owner_id=owners.reindex(deals["deal_id"]).to_numpy())
-    elif "owner_id" not in deals:
-        deals = deals.assign(owner_id=pd.Series(pd.NA, index=deals.index, dtype="str"))
-    return deals if is_grouped else deals.assign(group=TOTAL)
 
 
 def _cents(money: NDArray[np.float64], name: str) -> NDArray[np.int64]:

@@ -157,7 +157,7 @@ def test_the_record_is_held_against_what_came(vigie: Any, history: Path) -> None
     assert everything["wape_stage_weighted"] == pytest.approx(80 / 180) and everything["wape_commit"] is None
     assert found["by_group"][0]["group"] == "ann" and found["n_replayed"] == 0
     said = vigie.say("ledger", "accuracy", "--history", history, "--as-of", "2026-10-01")
-    assert "2 forecasts of 1 periods that ended; 0 entries of periods that run on, in EUR" in said
+    assert "2 forecasts of 1 period that ended, in EUR; 0 entries of periods that run on." in said
     assert "all 2 27.8% +6.7% 50% of 80%" in said
     early = vigie.refusal("ledger", "accuracy", "--history", history, "--as-of", "2026-09-20")
     assert "the first ends at 2026-10-01 00:00 UTC" in early

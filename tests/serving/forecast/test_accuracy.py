@@ -113,6 +113,8 @@ def test_pinball_and_crps_come_from_the_kept_quantiles() -> None:
         losses.append(level * (80 - quantile) if quantile < 80 else (1 - level) * (quantile - 80))
     assert found["pinball"] == pytest.approx(sum(losses) / 99)
     assert found["crps"] == pytest.approx(2 * sum(losses) / 99)
+    # 80 is the 31st of the quantiles 50, 51, …: 30 lie below it.
+    assert found["position"] == pytest.approx(30.5 / 99)
 
 
 def test_forecasts_are_pooled_by_how_far_they_look() -> None:
@@ -128,6 +130,15 @@ def test_forecasts_are_pooled_by_how_far_they_look() -> None:
     assert (week["n_commit"], week["wape_commit"], week["wape_beside_commit"]) == (1, 50 / 200, 100 / 200)
     assert week["n_run_rate"] == 0 and np.isnan(week["wape_run_rate"])
     assert (everything["n_forecasts"], everything["n_periods"]) == (3, 3)
+
+
+def test_past_errors_are_those_of_the_counted_totals_in_time() -> None:
+    """The ranges of the next forecast learn from where each truth fell, the earliest period first."""
+    sales = [("2026-09-08T00:00", 500.0, "ann"), ("2026-09-15T00:00", 1.0, "ann")]
+    again = entry(MONDAY, made_at=NOW, model_version="m2")
+    past = forecast_accuracy([entry(MONDAY + WEEK), again, entry()], history(*sales), NOW).past_errors()
+    assert past.horizon_days == (7.0, 7.0)
+    assert past.position == (1.0, 0.0)
 
 
 def test_the_same_question_counts_once_and_the_first_answer_counts() -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
 from crm.errors import InputError
 from crm.history import utc
-from crm.ledger import QUANTILE_LEVELS
-from crm.periods import Period, parse_period
+from crm.periods import parse_period
 from crm.store import Store
+from serving.forecast.forecast import Forecast
 from serving.forecast.ledger_entry import entries_of
 
 AS_OF = utc("2026-09-07T00:00:00Z")
@@ -22,30 +21,8 @@ PERIODS = (parse_period("2026-10"), parse_period("2026-Q4"))
 FIGURES = {"closed": 10.0, "open_mean": 2.5, "new_mean": 1.01, "mean": 13.51}
 
 
-@dataclass(frozen=True)
-class HandMade:
-    """A forecast by the contract, made by hand."""
-
-    rows: pd.DataFrame
-    deals: pd.DataFrame
-    as_of: pd.Timestamp = AS_OF
-    by: str | None = "owner"
-    level: float = 0.8
-    currency: str = "EUR"
-    model_version: str = "m1"
-    seed: int = 7
-    periods: tuple[Period, ...] = PERIODS
-    groups: tuple[str, ...] = ("total", "ann")
-    asked: list[float] = field(default_factory=list)
-
-    def quantile(self, level: float) -> NDArray[np.float64]:
-        """Give 100 times the level in the first period, 1000 times in the second; a tenth of it for ann."""
-        self.asked.append(level)
-        return level * np.array([[100.0, 10.0], [1000.0, 100.0]])
-
-
 @pytest.fixture
-def forecast() -> HandMade:
+def forecast() -> Forecast:
     """Give a forecast of two periods for one rep, with a sale and an open deal behind each."""
     rows, deals = [], []
     for period in PERIODS:
@@ -60,15 +37,28 @@ def forecast() -> HandMade:
             }
             spread = {"p10": 11.0, "p50": 13.0, "p90": 15.555, "open_p10": 1.0}
             rows.append({**place, "group": group, **FIGURES, **spread, **beside, "attainment": 0.135})
-        plain = {**place, "group": "ann", "stage": "offer"}
+        plain = {**place, "group": "ann", "stage": "offer", "owner_id": "ann"}
         sale = {"deal_id": "S", "state": "won", "amount": 10.0, "expected_amount": 10.0, "mean_cents": 1000}
         still = {"deal_id": "O", "state": "open", "amount": 20.0, "expected_amount": 10.0, "mean_cents": 250}
         deals.append({**plain, **sale, "win_probability": 1.0, "in_period": 1.0})
         deals.append({**plain, **still, "win_probability": 0.5, "in_period": 0.5})
-    return HandMade(pd.DataFrame(rows)[::-1], pd.DataFrame(deals))
+    spread = np.linspace(0.0, 1.0, 101)
+    return Forecast(
+        as_of=AS_OF,
+        by="owner",
+        level=0.8,
+        currency="EUR",
+        model_version="m1",
+        seed=7,
+        periods=PERIODS,
+        groups=("total", "ann"),
+        rows=pd.DataFrame(rows)[::-1],
+        deals=pd.DataFrame(deals),
+        draws=np.array([[spread * 100, spread * 10], [spread * 1000, spread * 100]]),
+    )
 
 
-def test_each_period_is_an_entry(forecast: HandMade) -> None:
+def test_each_period_is_an_entry(forecast: Forecast) -> None:
     """An entry has its own period's figures in cents, quantiles and deals, the total first."""
     first, second = entries_of(forecast, AS_OF)
     assert (first.period, second.period) == ("2026-10", "2026-Q4")
@@ -79,29 +69,20 @@ def test_each_period_is_an_entry(forecast: HandMade) -> None:
     assert row["stage_weighted_cents"] == 300 and row["series_cents"] == 10 and row["quota_cents"] == 10_000
     assert first.rows[["run_rate_cents", "commit_cents"]].isna().all(axis=None)
     assert first.quantiles[:, 49].tolist() == [5000, 500] and second.quantiles[0, 98] == 99_000
-    assert forecast.asked == QUANTILE_LEVELS.tolist()
     assert first.whole_deals()["deal_id"].tolist() == ["O", "S"]
 
 
-def test_owners_are_kept_with_the_deals(forecast: HandMade) -> None:
-    """They come from the deals of the CRM; a deal that is not there has none."""
-    first, _ = entries_of(forecast, AS_OF, owners=pd.Series({"O": "u1"}))
-    assert first.whole_deals()["owner_id"].fillna("-").tolist() == ["u1", "-"]
-    assert entries_of(forecast, AS_OF)[0].whole_deals()["owner_id"].isna().all()
-
-
-def test_a_forecast_without_groups_is_kept_as_its_total(forecast: HandMade) -> None:
-    """Whatever its deals' group is called, they are the total's."""
+def test_a_forecast_without_groups_is_kept_as_its_total(forecast: Forecast) -> None:
+    """There is one row then, and its deals are the total's."""
     rows = forecast.rows[forecast.rows["group"] == "total"]
-    whole = replace(forecast, by=None, groups=("total",), rows=rows)
-    with pytest.raises(InputError, match="99 quantiles a group"):
-        entries_of(whole, AS_OF)
-    object.__setattr__(whole, "quantile", lambda level: np.full((2, 1), level))
+    deals = forecast.deals.assign(group="total")
+    whole = replace(forecast, by=None, groups=("total",), rows=rows, deals=deals, draws=forecast.draws[:, :1])
     first, _ = entries_of(whole, AS_OF)
+    assert first.groups == ["total"] and first.by is None
     assert first.whole_deals()["group"].tolist() == ["total", "total"]
 
 
-def test_a_range_of_another_level_has_other_names(forecast: HandMade) -> None:
+def test_a_range_of_another_level_has_other_names(forecast: Forecast) -> None:
     """At 95% the range is p2.5 to p97.5; without a range there is nothing to keep."""
     renamed = forecast.rows.rename(columns={"p10": "p2.5", "p90": "p97.5"})
     first, _ = entries_of(replace(forecast, rows=renamed, level=0.95), AS_OF)
@@ -111,13 +92,13 @@ def test_a_range_of_another_level_has_other_names(forecast: HandMade) -> None:
 
 
 @pytest.mark.parametrize("money", [1e15, float("inf"), float("nan")])
-def test_money_that_has_no_cents_is_refused(forecast: HandMade, money: float) -> None:
+def test_money_that_has_no_cents_is_refused(forecast: Forecast, money: float) -> None:
     """More than a double counts in cents, or no number, is an amount to correct and not to round."""
     with pytest.raises(InputError, match=r"forecast's p90 is .*, which cannot be kept to the cent; correct"):
         entries_of(replace(forecast, rows=forecast.rows.assign(p90=money)), AS_OF)
 
 
-def test_what_is_kept_comes_back(forecast: HandMade, tmp_path: Path) -> None:
+def test_what_is_kept_comes_back(forecast: Forecast, tmp_path: Path) -> None:
     """A forecast's entries go through the store; kept again they add nothing."""
     store = Store.open(str(tmp_path / "h.db"), create=True)
     entries = entries_of(forecast, AS_OF)
