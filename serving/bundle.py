@@ -4,6 +4,7 @@
     bundle.json         name, trained_through, configuration
     audit.json          what the leakage audit found
     report.json         how good the models were, beside their baselines
+    forecast.json       what replayed forecasts taught, where there are deals
     lead.json           the model of leads: spec, linear part, calibrator, horizon (deal.json likewise)
     lead.booster.txt    LightGBM's own text
     lead.hazard.txt     LightGBM's own text
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError, VigieError
 from features import Series
+from serving.forecast_model import ForecastModel
 from serving.outcome_model import ENTITIES, OutcomeModel
 
 #: Format that this version writes; a reader refuses a newer one.
@@ -58,6 +60,8 @@ class ModelBundle:
     series : mapping of {"lead", "deal"} to Series
         Statistics that cross records (a rep's workload and outcomes, an account's deals), for records that
         are scored without the history they belong to.
+    forecast : ForecastModel, optional
+        None where the models know nothing of deals.
     """
 
     models: Mapping[str, OutcomeModel]
@@ -68,6 +72,7 @@ class ModelBundle:
     report: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
+    forecast: ForecastModel | None = None
 
     def __post_init__(self) -> None:
         if not self.models or any(key not in ENTITIES or m.entity != key for key, m in self.models.items()):
@@ -97,6 +102,8 @@ class ModelBundle:
                 files[f"{entity}.booster.txt"] = model.booster.encode()
             if model.hazard is not None:
                 files[f"{entity}.hazard.txt"] = model.hazard.booster.encode()
+        if self.forecast is not None:
+            files["forecast.json"] = _to_json(self.forecast.to_json_dict())
         if self.series:
             buffer = io.BytesIO()
             arrays = {
@@ -180,6 +187,7 @@ class ModelBundle:
                 report=json.loads(files["report.json"]),
                 config=about["config"],
                 series=_read_series(files.get("series.npz")),
+                forecast=_read_forecast(files.get("forecast.json")),
             )
         except VigieError as error:
             raise BundleError(f"{directory}: {error}") from error
@@ -289,6 +297,10 @@ def _read_checked(path: Path, facts: Mapping[str, Any]) -> bytes:
     if _sha256(content) != facts["sha256"]:
         raise BundleError(f"{path}: was changed after it was written; {_REMEDY}")
     return content
+
+
+def _read_forecast(content: bytes | None) -> ForecastModel | None:
+    return None if content is None else ForecastModel.from_json_dict(json.loads(content))
 
 
 def _read_series(content: bytes | None) -> dict[str, Series]:

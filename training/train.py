@@ -15,6 +15,7 @@ from features import Series, prepare
 from serving.bundle import ModelBundle
 from serving.outcome_model import OutcomeModel
 from training.audit import Audit, audit
+from training.forecasting import learn_forecast
 from training.labels import with_lead_outcome
 from training.learning import learn
 from training.settings import TrainSettings
@@ -89,6 +90,9 @@ def train(
             f"the history holds no lead and no deal recorded before {until.isoformat()}; import an export, "
             "or train with a later --observed-until"
         )
+    learned_forecast = None
+    if "deal" in models:
+        learned_forecast = learn_forecast(known, models["deal"], until, settings.seed, say)
     bundle = ModelBundle(
         models=models,
         created_at=(created_at or until).to_pydatetime(),
@@ -97,6 +101,7 @@ def train(
         report={"trained_through": until.isoformat(), "span": _span(known), "models": sections},
         config=settings.to_json_dict(),
         series=series,
+        forecast=learned_forecast,
     )
     return Trained(bundle, audits)
 

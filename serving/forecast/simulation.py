@@ -1,0 +1,201 @@
+"""The range of a forecast: every deal's fate drawn together, under a shock that all of them share.
+
+A deal is won in a period when its exponential waiting time, of the rate that its chance asks for, falls in
+it; a shock makes all waits longer or shorter. Deals to come are a compound Poisson number of sales drawn from
+past ones. A deal's draws are the same whatever the deals are grouped by, so groups add up to the total.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Deals whose fates are drawn together, so that memory stays flat.
+CHUNK = 2048
+#: Chances at which a deal's wait would be infinitely short are cut here.
+_NEARLY_SURE = 1.0 - 1e-9
+#: New sales drawn in one period at most; beyond, each stands for several.
+_MOST_SALES = 4_000_000
+
+
+@dataclass(frozen=True)
+class OpenPart:
+    """Open deals in one period.
+
+    Parameters
+    ----------
+    before, by_end : ndarray of shape (m,)
+        P(won before the period starts) and P(won by its end).
+    """
+
+    before: Floats
+    by_end: Floats
+
+
+@dataclass(frozen=True)
+class NewPart:
+    """New deals in one period: expected number of sales, and expected revenue."""
+
+    wins: float
+    revenue: float
+
+
+def draw_open(
+    parts: list[OpenPart],
+    amount: Floats,
+    group: Ints,
+    n_groups: int,
+    shocks: Floats,
+    spread: float,
+    seed: int,
+) -> Floats:
+    """Draw what open deals bring.
+
+    Parameters
+    ----------
+    parts : list of OpenPart
+        One a period, each of m deals.
+    amount : ndarray of shape (m,)
+        Expected of each sale.
+    group : ndarray of int, shape (m,)
+        From 0 to ``n_groups - 1``.
+    n_groups : int
+    shocks : ndarray of shape (periods, draws)
+        Factors on all rates.
+    spread : float
+        Standard deviation of the log of a sale's amount against what is expected.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (periods, n_groups, draws)
+    """
+    n_draws = shocks.shape[1]
+    drawn = np.zeros((len(parts), n_groups, n_draws))
+    rates = [tuple(_rate(chance) for chance in (part.before, part.by_end)) for part in parts]
+    streams = np.random.SeedSequence(seed).spawn(-(-len(amount) // CHUNK) or 1)
+    for number, first in enumerate(range(0, len(amount), CHUNK)):
+        rows = slice(first, first + CHUNK)
+        rng = np.random.default_rng(streams[number])
+        waits = rng.standard_exponential((len(amount[rows]), n_draws), dtype=np.float32)
+        money = np.broadcast_to(amount[rows, None].astype(np.float32), waits.shape)
+        if spread > 0.0:
+            noise = rng.standard_normal(waits.shape, dtype=np.float32)
+            money = money * np.exp(np.float32(spread) * noise - np.float32(spread**2 / 2))
+        order = np.argsort(group[rows], kind="stable")
+        ordered = group[rows][order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        for place, (begin, end) in enumerate(rates):
+            factor = shocks[place].astype(np.float32)[None, :]
+            won = waits < end[rows, None].astype(np.float32) * factor
+            if (begin[rows] > 0).any():
+                won &= waits >= begin[rows, None].astype(np.float32) * factor
+            brought = np.where(won, money, np.float32(0.0))[order]
+            drawn[place, ordered[starts]] += np.add.reduceat(brought, starts, axis=0, dtype=np.float64)
+    return drawn
+
+
+def draw_new(
+    parts: list[NewPart],
+    amounts: Floats,
+    weights: Floats,
+    group: Ints,
+    shares: Floats,
+    n_groups: int,
+    shocks: Floats,
+    seed: int,
+) -> Floats:
+    """Draw what deals to come bring.
+
+    Parameters
+    ----------
+    parts : list of NewPart
+    amounts, weights : ndarray of shape (s,)
+        Past sales, from which amounts are drawn.
+    group, shares : ndarray of shape (n,)
+        Group of each known deal, and its share of what is to come.
+    n_groups : int
+    shocks : ndarray of shape (periods, draws)
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (periods, n_groups, draws)
+    """
+    n_draws = shocks.shape[1]
+    drawn = np.zeros((len(parts), n_groups, n_draws))
+    if not len(amounts):
+        return drawn
+    known = np.cumsum(shares) / shares.sum()
+    sizes = (
+        amounts / np.average(amounts, weights=weights) if np.average(amounts, weights=weights) > 0 else None
+    )
+    picked = np.cumsum(weights) / weights.sum()
+    for place, (part, stream) in enumerate(
+        zip(parts, np.random.SeedSequence(seed).spawn(len(parts)), strict=True)
+    ):
+        if part.wins <= 0.0 or part.revenue == 0.0:
+            continue
+        rng = np.random.default_rng(stream)
+        lump = max(1.0, part.wins * n_draws / _MOST_SALES)
+        numbers = rng.poisson(part.wins / lump * shocks[place])
+        total = int(numbers.sum())
+        draw = np.repeat(np.arange(n_draws), numbers)
+        size = np.ones(total) if sizes is None else sizes[_pick(picked, rng, total)]
+        whose = group[_pick(known, rng, total)]
+        money = size * (lump * part.revenue / part.wins)
+        drawn[place] = np.bincount(whose * n_draws + draw, money, minlength=n_groups * n_draws).reshape(
+            n_groups, n_draws
+        )
+    return drawn
+
+
+def common_shocks(spreads: Floats, n_draws: int, seed: int) -> Floats:
+    """Draw the factors that all deals share, one good or bad time for all periods of a draw.
+
+    Parameters
+    ----------
+    spreads : ndarray of shape (periods,)
+        Standard deviations of the log.
+    n_draws, seed : int
+
+    Returns
+    -------
+    ndarray of shape (periods, draws)
+        With a mean of 1.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    half = rng.standard_normal(-(-n_draws // 2))
+    # In pairs of opposite sign, so that the mean holds with few draws.
+    common = np.concatenate([half, -half])[:n_draws]
+    factors: Floats = np.exp(spreads[:, None] * common[None, :] - spreads[:, None] ** 2 / 2.0)
+    return factors
+
+
+def centre(drawn: Floats, mean: Floats) -> Floats:
+    """Scale the draws of each period to its expected total, which the shock and the sampling move a little.
+
+    Parameters
+    ----------
+    drawn : ndarray of shape (periods, groups, draws)
+    mean : ndarray of shape (periods,)
+    """
+    total = drawn.sum(axis=1).mean(axis=1)
+    scale = np.divide(mean, total, out=np.ones(len(mean)), where=np.abs(total) > 0)
+    scaled: Floats = drawn * scale[:, None, None]
+    return scaled
+
+
+def _rate(chance: Floats) -> Floats:
+    rate: Floats = -np.log1p(-np.minimum(chance, _NEARLY_SURE))
+    return rate
+
+
+def _pick(cumulative: Floats, rng: np.random.Generator, size: int) -> Ints:
+    places: Ints = np.searchsorted(cumulative, rng.random(size), side="right")
+    return np.minimum(places, len(cumulative) - 1)
