@@ -171,6 +171,16 @@ def test_errors_of_forecasts_by_hand() -> None:
     assert held == {0.5: (0, 2), 0.8: (1, 2), 0.95: (2, 2)}
 
 
+def test_a_baseline_that_came_later_is_compared_where_it_is() -> None:
+    """Both are judged on the periods for which it has a forecast."""
+    table = forecasts([day(0), day(7)], 7, mean=[0.0, 60.0], stage_weighted=[np.nan, 30.0])
+    followed = follow_forecasts(sales(), table, [np.array([0.0]), np.array([60.0])], END)
+    methods = judge_forecasts(followed, 20, 0)[0]["methods"]
+    assert methods["vigie"]["n"] == 2 and methods["stage_weighted"]["n"] == 1
+    assert methods["stage_weighted"]["wape"]["value"] == 0.0
+    assert methods["stage_weighted"]["wape_gain"]["value"] == pytest.approx(-1.0)
+
+
 def test_overlapping_periods_are_drawn_together() -> None:
     """Weekly forecasts of four weeks come in blocks of four."""
     starts = [day(-70 + 7 * week) for week in range(8)]

@@ -16,9 +16,10 @@ from crm.errors import InputError, NotEnoughData, VigieError
 from crm.history import History
 from crm.known import known_at
 from crm.money import Rates
-from crm.periods import Period
+from crm.periods import Period, next_period
 from crm.validation import validate_history
 from serving.bundle import ModelBundle
+from serving.forecast import forecast
 from serving.scoring import Scores, score
 from training.backtest import Backtest, BacktestSettings, Done, Plan, backtest, plan_cutoffs
 from training.backtest.one_cutoff import go_back
@@ -313,6 +314,25 @@ def test_what_is_judged_is_what_is_served(history: History, whole: tuple[Backtes
     for name in ("close_p10", "close_p50", "close_p90"):
         days = (getattr(scores, name) - scores.as_of) / np.timedelta64(1, "D")
         assert days == pytest.approx(table[f"{name}_days"].to_numpy(), abs=1e-6)
+
+
+def test_forecasts_are_those_served(history: History, tmp_path: Path) -> None:
+    """Mean, ranges, baselines and CRPS of a horizon are those of the forecast that is served."""
+    settings = replace(SETTINGS, draws=200)
+    cutoff = plan_of(history).cutoffs[1]
+    plan = replace(plan_of(history), cutoffs=(cutoff,))
+    found = backtest(history, plan, tmp_path, settings)
+    assert found.report["cutoffs"][0]["forecast"] == {"status": "made"}
+    kept = next((tmp_path / "work").glob("*.bundle"))
+    periods = [next_period(horizon, cutoff) for horizon in settings.horizons]
+    made = forecast(ModelBundle.load(kept), history, cutoff, periods, draws=200, seed=settings.seed)
+    for name in ("mean", "p10", "p90", "open_mean", "new_mean", "stage_weighted", "run_rate", "series"):
+        told = made.rows[name].to_numpy(float)
+        assert np.array_equal(found.forecasts[name].to_numpy(), told, equal_nan=True), name
+    assert found.forecasts["q975"].tolist() == made.quantile(0.975)[:, 0].tolist()
+    actual = found.forecasts["actual"].to_numpy()
+    assert (actual > 0).all()
+    assert found.forecasts["crps"].to_numpy() == pytest.approx(made.crps(actual))
 
 
 def leads(n: int = 240) -> History:

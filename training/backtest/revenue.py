@@ -93,9 +93,10 @@ def judge_forecasts(followed: pd.DataFrame, resamples: int, seed: int) -> list[d
         Plain JSON, one a horizon, shortest first: ``n`` (periods judged), ``actual`` (their revenue),
         ``block`` (consecutive cutoffs drawn together), ``coverage`` by range with the count, ``corrected``
         (the same of the corrected 80% range), and ``methods``:
-        ``wape``, ``bias`` and ``crps`` (as a share of the mean revenue), and of the baselines ``wape_gain``
-        and ``crps_gain``, how much better Vigie is, above zero where it is. A baseline's forecast is one
-        number, and so its CRPS is its absolute error.
+        ``n``, ``wape``, ``bias`` and ``crps`` (as a share of the mean revenue), and of the baselines
+        ``wape_gain`` and ``crps_gain``, how much better Vigie is on the periods for which the baseline has a
+        forecast, above zero where it is. A baseline's forecast is one number, and so its CRPS is its absolute
+        error.
     """
     if len(followed) == 0:
         return []
@@ -109,22 +110,19 @@ def _judge(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
     actual = part["actual"].to_numpy(np.float64)
     length = _block(part)
     drawn = blocks(len(part), length, resamples, seed)
-    errors, scores = {VIGIE: part["mean"].to_numpy() - actual}, {VIGIE: part["crps"].to_numpy(np.float64)}
+    error, scores = part["mean"].to_numpy(np.float64) - actual, part["crps"].to_numpy(np.float64)
+    methods: dict[str, Any] = {VIGIE: {"n": len(part), **_errors(error, scores, actual, drawn)}}
     for name in FORECAST_BASELINES:
-        if part[name].notna().all():
-            errors[name] = part[name].to_numpy(np.float64) - actual
-            scores[name] = np.abs(errors[name])
-    methods: dict[str, Any] = {}
-    for name, error in errors.items():
-        found = {
-            "wape": _share(np.abs(error), actual, drawn),
-            "bias": _share(error, actual, drawn),
-            "crps": _share(scores[name], actual, drawn),
-        }
-        if name != VIGIE:
-            found["wape_gain"] = _share(np.abs(error) - np.abs(errors[VIGIE]), actual, drawn)
-            found["crps_gain"] = _share(scores[name] - scores[VIGIE], actual, drawn)
-        methods[name] = {key: one.to_json_dict() for key, one in found.items()}
+        # Where a history was too young for one of them, both are compared on the rest.
+        rows = np.flatnonzero(part[name].notna())
+        if len(rows):
+            theirs, came = part[name].to_numpy(np.float64)[rows] - actual[rows], actual[rows]
+            some = blocks(len(rows), length, resamples, seed)
+            found = _errors(theirs, np.abs(theirs), came, some)
+            gains = (np.abs(theirs) - np.abs(error[rows]), np.abs(theirs) - scores[rows])
+            for key, gain in zip(("wape_gain", "crps_gain"), gains, strict=True):
+                found[key] = _share(gain, came, some).to_json_dict()
+            methods[name] = {"n": len(rows), **found}
     return {
         "n": len(part),
         "actual": float(actual.sum()),
@@ -136,6 +134,11 @@ def _judge(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, Any]:
         "corrected": _coverage(part, ("corrected_low", "corrected_high"), actual, LEVEL, drawn),
         "methods": methods,
     }
+
+
+def _errors(error: Floats, scores: Floats, actual: Floats, drawn: Ints) -> dict[str, Any]:
+    figures = {"wape": np.abs(error), "bias": error, "crps": scores}
+    return {name: _share(values, actual, drawn).to_json_dict() for name, values in figures.items()}
 
 
 def _block(part: pd.DataFrame) -> int:

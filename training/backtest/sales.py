@@ -9,7 +9,9 @@ from crm.money import Rates, in_currency
 
 
 def sales(history: History, rates: Rates) -> pd.DataFrame:
-    """Give what each deal won brought, by the day it was closed; an unknown amount brings nothing.
+    """Give what each deal won brought, and when it was closed; an unknown amount brings nothing.
+
+    Where the export does not say when it was closed, it was when the CRM knew, as for the forecast.
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ def sales(history: History, rates: Rates) -> pd.DataFrame:
     InputError
         Where amounts are in several currencies and a rate is missing.
     """
-    won = history.deals[history.deals["outcome"].eq("won") & history.deals["closed_at"].notna()]
-    amounts = in_currency(won["amount"], won["currency"], won["closed_at"], rates)
-    return pd.DataFrame({"closed_at": won["closed_at"], "amount": amounts.fillna(0.0)})
+    deals = history.deals
+    sold_at = deals["closed_at"].fillna(deals["closed_recorded_at"])
+    won = deals[deals["outcome"].eq("won") & sold_at.notna()]
+    amounts = in_currency(won["amount"], won["currency"], sold_at[won.index], rates)
+    return pd.DataFrame({"closed_at": sold_at[won.index], "amount": amounts.fillna(0.0)})

@@ -139,7 +139,7 @@ def forecast_table(horizons: Sequence[Mapping[str, Any]]) -> str:
             gains = [_share(found[key]) if key in found else "" for key in ("wape_gain", "crps_gain")]
             body.append(
                 [
-                    f"{length_in_words(one['horizon'])}: {escape(METHODS[name])}", str(one["n"]),
+                    f"{length_in_words(one['horizon'])}: {escape(METHODS[name])}", str(found["n"]),
                     _share(found["wape"]), _share(found["bias"]), _share(found["crps"]), *gains,
                 ]
             )  # fmt: skip
