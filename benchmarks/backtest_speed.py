@@ -79,7 +79,8 @@ def main() -> None:
     times = answer["times"]
     print(f"{len(times)} cutoffs in {seconds:.0f} s with {asked.jobs} jobs; taken up again in {again:.0f} s")
     print(f"memory: {peak / 2**30:.2f} GB all processes together, {answer['peak_bytes'] / 2**30:.2f} GB one")
-    print("seconds of each cutoff: " + ", ".join(f"{one['seconds']:.0f}" for one in times))
+    for name, what in (("seconds", "seconds"), ("core_seconds", "seconds of a core")):
+        print(f"{what} of each cutoff: " + ", ".join(f"{one[name]:.0f}" for one in times))
 
 
 if __name__ == "__main__":

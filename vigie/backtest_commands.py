@@ -179,7 +179,12 @@ def _answer(found: Backtest) -> dict[str, Any]:
 
     summary = summarise(found.report)
     times = [
-        {"cutoff": one.cutoff, "seconds": round(one.seconds, 1), "taken_up": one.taken_up}
+        {
+            "cutoff": one.cutoff,
+            "seconds": round(one.seconds, 1),
+            "core_seconds": round(one.core_seconds, 1),
+            "taken_up": one.taken_up,
+        }
         for one in found.done
     ]
     return {**summary, "times": times, "peak_bytes": max(one.peak_bytes for one in found.done)}

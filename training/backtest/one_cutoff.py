@@ -37,7 +37,8 @@ class Done:
         Why nothing could be said; empty where something was.
     taken_up : bool
         Whether it was done before.
-    seconds : float
+    seconds, core_seconds : float
+        Until it was done, and of a core's work.
     peak_bytes : int
         The most memory that its process held so far.
     """
@@ -48,6 +49,7 @@ class Done:
     failure: str
     taken_up: bool
     seconds: float
+    core_seconds: float
     peak_bytes: int
 
 
@@ -70,7 +72,7 @@ def go_back(
     work : Work
     forecaster : callable, optional
     """
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     known = with_lead_outcome(known_at(history, cutoff), settings.train.lead_outcome)
     asked = settings.to_json_dict() | {"forecaster": _name(forecaster)}
     trained_key, said_key = keys(known, cutoff, asked, work.code)
@@ -85,8 +87,16 @@ def go_back(
                 work.keep_predictions(said_key, predict(known, bundle, cutoff, settings, forecaster))
         except NotEnoughData as error:
             failure = str(error)
-    seconds = time.perf_counter() - began
-    return Done(cutoff, trained_key, said_key, failure, taken_up, seconds, peak_memory())
+    return Done(
+        cutoff=cutoff,
+        trained_key=trained_key,
+        said_key=said_key,
+        failure=failure,
+        taken_up=taken_up,
+        seconds=time.perf_counter() - began,
+        core_seconds=time.process_time() - worked,
+        peak_bytes=peak_memory(),
+    )
 
 
 def _name(forecaster: Forecaster | None) -> str | None:

@@ -28,6 +28,8 @@ from training.backtest.truth import Followed, judged_rows
 SCHEMA_VERSION = 1
 #: Resamples of a single cutoff's intervals, at most.
 _RESAMPLES_EACH = 200
+#: Rows of all resamples together, at most, unless these would be fewer than are enough.
+_ROWS_DRAWN, _FEWEST_RESAMPLES = 40_000_000, 100
 #: Rows with an answer below which nothing is measured.
 _FEWEST = 2
 
@@ -94,16 +96,16 @@ def _section(followed: Followed, settings: BacktestSettings) -> dict[str, Any]:
         section["horizon_days"] = finite(float(table["horizon_days"].iloc[-1]))
     if len(judged) < _FEWEST:
         return section | {"status": "nothing to judge"}
-    rows = judged_rows(judged, entity)
-    pooled = measure(rows, settings.resamples, settings.seed)
+    rows, resamples = judged_rows(judged, entity), resamples_for(len(judged), settings.resamples)
     return section | {
         "status": "judged",
-        "measures": _plain(pooled),
-        "reliability": reliability(rows, settings.resamples, settings.seed),
+        "resamples": resamples,
+        "measures": _plain(measure(rows, resamples, settings.seed)),
+        "reliability": reliability(rows, resamples, settings.seed),
         "gain_shares": [float(share) for share in SHARES],
         "gains": gain_curves(rows),
-        "calls": reach(judged, entity, settings.calls, settings.resamples, settings.seed),
-        "timing": judge_timing(judged, settings.resamples, settings.seed) if entity == "deal" else {},
+        "calls": reach(judged, entity, settings.calls, resamples, settings.seed),
+        "timing": judge_timing(judged, resamples, settings.seed) if entity == "deal" else {},
         "by_cutoff": [
             _one(moment, judged[judged["cutoff"] == moment], entity, settings)
             for moment in sorted(judged["cutoff"].unique())
@@ -111,9 +113,20 @@ def _section(followed: Followed, settings: BacktestSettings) -> dict[str, Any]:
     }
 
 
+def resamples_for(rows: int, asked: int) -> int:
+    """Give how many resamples to draw of so many rows: fewer where there are many, but enough for a range.
+
+    Examples
+    --------
+    >>> resamples_for(8_000, 500), resamples_for(100_000, 500), resamples_for(3_000_000, 500)
+    (500, 400, 100)
+    """
+    return min(asked, max(_ROWS_DRAWN // max(rows, 1), _FEWEST_RESAMPLES))
+
+
 def _one(moment: Any, judged: pd.DataFrame, entity: str, settings: BacktestSettings) -> dict[str, Any]:
     rows: Judged = judged_rows(judged, entity)
-    resamples = min(settings.resamples, _RESAMPLES_EACH)
+    resamples = resamples_for(len(rows), min(settings.resamples, _RESAMPLES_EACH))
     found: dict[str, Any] = {
         "cutoff": pd.Timestamp(moment).isoformat(),
         "n": len(rows),
