@@ -10,6 +10,7 @@ import typer
 from vigie import (
     backtest_commands,
     demo_command,
+    forecast_command,
     history_commands,
     ledger_commands,
     model_commands,
@@ -74,6 +75,7 @@ def make_app() -> typer.Typer:
     score.command("leads")(score_commands.leads)
     score.command("deals")(score_commands.deals)
     app.add_typer(score, name="score", rich_help_panel=_SCORES)
+    app.command("forecast", rich_help_panel=_FORECAST)(forecast_command.forecast)
     ledger = typer.Typer(no_args_is_help=True, help="What was forecast, why it moved, and how right it was.")
     ledger.command("list")(ledger_commands.list_)
     ledger.command("show")(ledger_commands.show)

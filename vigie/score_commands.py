@@ -110,8 +110,9 @@ def _score(
     moment = None if as_of is None else read_moment(as_of, "--as-of")
     from serving.bundle import ModelBundle
     from serving.scoring import model_of, score
-    from vigie.score_files import check_out, score_frame, write_scores
+    from vigie.score_files import score_frame
     from vigie.snapshot_files import read_snapshots
+    from vigie.table_files import check_out, write_table
 
     check_out(out)
     with Steps() as steps:
@@ -129,7 +130,7 @@ def _score(
         scores = score(models, known, asked, entity, top=reasons, language=language)
         steps.begin(f"writing {out}")
         frame = score_frame(scores)
-        write_scores(frame, out)
+        write_table(frame, out)
     missing = {str(why): int(n) for why, n in frame["reason_missing"].value_counts().items()}
     facts = {
         "file": str(out),

@@ -109,18 +109,17 @@ def _incidence(
     """Give the revenue and the wins of one deal by each step of age."""
     size = len(_STEPS)
     # A step's closings are counted among the deals that could be watched to its end.
-    last = np.searchsorted(_STEPS, age, side="left") if len(age) else np.zeros(0, np.int64)
+    last = np.searchsorted(_STEPS, age, side="left")
     whole = np.searchsorted(_STEPS, reach, side="right") - 1
     counted = ended & (last <= whole)
     # At risk in step k (from _STEPS[k - 1] to _STEPS[k]): not ended before, and watched through it.
     final = np.where(counted, last, np.minimum(whole, np.where(ended, last - 1, whole)))
     leaves: Floats = np.bincount(np.minimum(final, size - 1), weights, minlength=size).astype(np.float64)
-    at_risk: Floats = np.cumsum(leaves[::-1])[::-1]
+    at_risk = np.cumsum(leaves[::-1])[::-1]
     inside = counted & (last < size)
 
     def sums(value: Floats) -> Floats:
-        found: Floats = np.bincount(last[inside], value[inside], minlength=size)[:size]
-        return found
+        return np.bincount(last[inside], value[inside], minlength=size).astype(np.float64)
 
     closing, winning, bringing = sums(weights), sums(weights * won), sums(weights * won * money)
     safe = np.where(at_risk > 0, at_risk, 1.0)

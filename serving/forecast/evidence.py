@@ -13,8 +13,9 @@ from crm.errors import InputError, NotEnoughData
 from crm.groups import TOTAL, group_of
 from crm.history import History
 from crm.known import closing_time, known_at
-from crm.moments import column_in_micros
+from crm.moments import NEVER, column_in_micros
 from crm.money import Rates, in_currency, reporting_currency
+from crm.periods import Period
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -112,8 +113,8 @@ def gather(history: History, as_of: pd.Timestamp, by: str | None, rates: Rates, 
         as_of=as_of,
         deals=deals,
         recorded=column_in_micros(deals["recorded_at"]),
-        closed=column_in_micros(closing, _NEVER),
-        sold=column_in_micros(sold, _NEVER),
+        closed=column_in_micros(closing, NEVER),
+        sold=column_in_micros(sold, NEVER),
         is_won=is_won,
         is_open=is_open,
         amount=amount,
@@ -123,12 +124,12 @@ def gather(history: History, as_of: pd.Timestamp, by: str | None, rates: Rates, 
     )
 
 
-def check_reach(evidence: Evidence, start: pd.Timestamp, end: pd.Timestamp, name: str) -> None:
-    """Refuse a period that ends before anything was known; InputError says from when on there is something."""
+def check_reach(evidence: Evidence, period: Period) -> None:
+    """Refuse a period that ends before anything was known; InputError says when that begins."""
     first = pd.Timestamp(int(evidence.recorded.min()), unit="us", tz="UTC")
-    if end <= first.floor("D"):
+    if period.end <= first.floor("D"):
         raise InputError(
-            f"period {name} ends on {end.isoformat()}, before the first deal was known, on "
+            f"period {period.name} ends on {period.end.isoformat()}, before the first deal was known, on "
             f"{first.isoformat()}; ask for a later one"
         )
 
@@ -157,9 +158,6 @@ def _set_aside(
     if missing:
         notes.append(f"{missing} of {int(is_open.sum())} open deals have no amount: typical sales stand in")
     return tuple(notes)
-
-
-_NEVER = int(np.iinfo(np.int64).max)
 
 
 def _micros(moment: pd.Timestamp) -> int:

@@ -160,7 +160,7 @@ def forecast(
     evidence = gather(history, moment, by, rates or Rates.none(), zone)
     asked = tuple(periods)
     for period in asked:
-        check_reach(evidence, period.start, period.end, period.name)
+        check_reach(evidence, period)
     learned = bundle.forecast or ForecastModel()
     deals = open_deals(evidence, history, model, learned)
     to_come = new_deals(evidence, asked, winning_rhythm(model))

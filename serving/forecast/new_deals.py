@@ -58,7 +58,7 @@ class NewDeals:
 
 
 def winning_rhythm(model: OutcomeModel) -> tuple[float, ...]:
-    """Give the weekdays on which deals are won, Monday first; all alike where the model knows nothing of it."""
+    """Give how deals are won by weekday, Monday first; evenly where the model knows nothing of it."""
     hazard = model.hazard
     return _EVEN if hazard is None or hazard.rhythm is None else hazard.rhythm.won
 
