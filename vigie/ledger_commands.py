@@ -41,7 +41,8 @@ def list_(
     ```
     """
     entries = _entries(_open(history), period, by)
-    from vigie.ledger_text import heading, list_table
+    from vigie.ledger_facts import heading
+    from vigie.ledger_text import list_table
 
     if json:
         print_json([heading(entry) for entry in entries])
@@ -63,7 +64,8 @@ def show(
     ```
     """
     from serving.forecast.entry_choice import find_entry
-    from vigie.ledger_text import entry_facts, entry_text
+    from vigie.ledger_facts import entry_facts
+    from vigie.ledger_text import entry_text
 
     store = _open(history)
     (found,) = _with_deals(store, find_entry(store.forecasts(), entry))
@@ -109,7 +111,8 @@ def moved(
     from crm.known import known_at
     from serving.forecast.entry_choice import bridge_between, find_entry, last_two
     from serving.forecast.moves import explain_move
-    from vigie.ledger_text import moves_facts, moves_text
+    from vigie.ledger_facts import moves_facts
+    from vigie.ledger_text import moves_text
 
     store = _open(history)
     entries = _entries(store, period, by)
@@ -158,7 +161,8 @@ def accuracy(
     moment = clock() if as_of is None else read_moment(as_of, "--as-of")
     from crm.money import Rates
     from serving.forecast.accuracy import forecast_accuracy
-    from vigie.ledger_text import accuracy_facts, accuracy_text
+    from vigie.ledger_facts import accuracy_facts
+    from vigie.ledger_text import accuracy_text
 
     given = Rates.none() if rates is None else Rates.read(rates, str(currency))
     store = _open(history)

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from crm.history import utc
 from crm.ledger import LedgerEntry
 from crm.store import Store
+from vigie.application import make_app
 
 MONDAY, NEXT = utc("2026-09-07T00:00:00Z"), utc("2026-09-14T00:00:00Z")
 START, END = utc("2026-09-01T00:00:00Z"), utc("2026-10-01T00:00:00Z")
@@ -88,7 +90,7 @@ def test_the_list_has_each_forecast(vigie: Any, history: Path) -> None:
     assert [one["entry_id"] for one in listed] == [FIRST.entry_id, SECOND.entry_id]
     assert listed[0]["total"]["mean"] == 71.0 and listed[0]["total"]["run_rate"] is None
     said = vigie.say("ledger", "list", "--history", history, "--period", "2026-09", "--by", "owner")
-    assert f"{FIRST.entry_id[:12]} 2026-09 owner 2026-09-07 00:00 UTC m1 0.00 70.00 1.00 71.00" in said
+    assert f"{FIRST.entry_id[:12]} 2026-09 owner 2026-09-07 00:00 UTC m1 71.00 41.00 101.00 80%" in said
     assert "holds no such forecast" in vigie.say("ledger", "list", "--history", history, "--by", "team")
 
 
@@ -128,7 +130,10 @@ def test_a_move_is_explained_to_the_cent(vigie: Any, history: Path) -> None:
     ids = (FIRST.entry_id[:10], SECOND.entry_id[:10])
     said = vigie.say("ledger", "moved", *ids, "--history", history)
     assert "71.00 as of 2026-09-07 00:00 UTC, 121.00 as of 2026-09-14 00:00 UTC: +50.00" in said
-    assert "won +40.00 deals that were won" in said and "What moved it most" in said
+    assert (
+        "won: deals that were won, against what was expected of them +40.00" in said
+        and "What moved it most" in said
+    )
     assert "give the earlier one first" in vigie.refusal("ledger", "moved", *ids[::-1], "--history", history)
     assert "both entries" in vigie.refusal("ledger", "moved", ids[0], "--history", history, code=2)
 
@@ -164,6 +169,20 @@ def test_the_record_is_held_against_what_came(vigie: Any, history: Path) -> None
     none = vigie.refusal("ledger", "accuracy", "--history", history, "--currency", "USD")
     assert "holds no such forecast yet" in none
     assert "--currency" in vigie.refusal("ledger", "accuracy", "--rates", "r.csv", code=2)
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal(history: Path) -> None:
+    """Words wrap, and figures that do not fit follow below; large ones are told without their cents."""
+    large = entry(NEXT, [deal("C", 98_765_432_100)], seed=8)
+    Store.open(str(history)).keep_forecast(large)
+    moved = ["moved", FIRST.entry_id, large.entry_id]
+    for command in (["list"], ["show", large.entry_id], moved, ["accuracy", "--as-of", "2026-10-01"]):
+        narrow = {"COLUMNS": "40", "NO_COLOR": "1"}
+        arguments = ["ledger", *command, "--history", str(history)]
+        said = CliRunner().invoke(make_app(), arguments, env=narrow).stdout
+        assert max(len(line) for line in said.splitlines()) <= 40
+        assert "…" not in said
+        assert "987,654,322" in said or command[0] == "accuracy"
 
 
 def test_a_ledger_of_a_newer_vigie_is_refused(vigie: Any, history: Path) -> None:
