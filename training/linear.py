@@ -81,7 +81,8 @@ def fit_linear(
     categorical : collection of int
         Columns that hold level codes.
     strength : float
-        Inverse of the L2 penalty.
+        Variance of the margin that is expected beforehand, in log-odds squared. Its terms share it, so that
+        many say no more for certain than few.
     weights : ndarray of shape (n,)
         How much each row counts.
 
@@ -101,7 +102,7 @@ def fit_linear(
     z = (raw[:, varied] - mean[varied]) / scale[varied]
     weight = np.concatenate([weights * target, weights * (1.0 - target)])
     outcome = np.concatenate([np.ones(len(z)), np.zeros(len(z))])
-    model = LogisticRegression(C=strength, max_iter=1000)
+    model = LogisticRegression(C=strength / len(varied), max_iter=1000)
     model.fit(np.vstack([z, z]), outcome, sample_weight=weight)
     terms = tuple(
         Term(

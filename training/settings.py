@@ -49,7 +49,7 @@ class HazardSettings:
     periods: int = 120_000
     rounds: int = 80
     fewest_rounds: int = 30
-    most_rounds: int = 150
+    most_rounds: int = 200
     patience: int = 12
     leaves: int = 7
     depth: int = 6
@@ -169,7 +169,8 @@ class TrainSettings:
     linear_rows : int
         Snapshots that the linear part and the booster learn from, at most.
     linear_strength : float
-        Inverse of the linear part's penalty.
+        Variance of the linear part's margin that is expected beforehand, in log-odds squared; shared by its
+        terms, so that many of them cannot fit what is chance.
     linear_weights : tuple of float
         Weights of the linear part among which validation chooses.
     half_lives : tuple of float
@@ -195,7 +196,7 @@ class TrainSettings:
     min_closed: int = 20
     validation_share: float = 0.25
     linear_rows: int = 8_000
-    linear_strength: float = 0.03
+    linear_strength: float = 2.0
     linear_weights: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     half_lives: tuple[float, ...] = (0.25, 0.08)
     resamples: int = 500
