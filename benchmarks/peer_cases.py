@@ -18,6 +18,7 @@ import pandas as pd
 from crm.history import History
 from crm.importing import import_export
 from crm.known import known_at
+from crm.moments import column_in_micros
 from crm.store import Store
 from features import FeatureSpec, build_features, categorical_names, open_at, weekly_snapshots
 from serving.outcome_model import OutcomeModel
@@ -45,17 +46,19 @@ class Rows:
     Parameters
     ----------
     ids : ndarray of str, shape (n,)
+    as_of : ndarray of datetime64[us], UTC, shape (n,)
     x : ndarray of shape (n, features)
     labels : Labels of length n
     """
 
     ids: npt.NDArray[np.str_]
+    as_of: npt.NDArray[np.datetime64]
     x: Floats
     labels: Labels
 
     def take(self, rows: Bools) -> Rows:
         """Give some of the rows."""
-        return Rows(self.ids[rows], self.x[rows], self.labels.take(rows))
+        return Rows(self.ids[rows], self.as_of[rows], self.x[rows], self.labels.take(rows))
 
     @property
     def groups(self) -> npt.NDArray[np.intp]:
@@ -140,9 +143,9 @@ def make_case(
     entity = "deal" if name == "bpic2012" else "lead"
     hazard = HazardSettings(threads=threads)
     settings = TrainSettings(horizon_days=LEAD_HORIZON, hazard=hazard)
-    began = time.perf_counter()
+    began = time.process_time()
     model = train(history, cutoff, settings).bundle.models[entity]
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     known = known_at(history, cutoff)
     if entity == "deal":
         past = weekly_snapshots(known, entity, cutoff)
@@ -187,4 +190,6 @@ def _first_days(history: History, cutoff: pd.Timestamp, sign: int) -> pd.DataFra
 def _rows(history: History, snapshots: pd.DataFrame, spec: FeatureSpec, until: pd.Timestamp) -> Rows:
     matrix = build_features(history, snapshots, spec)
     labels = label(outcomes(history, spec.entity), snapshots["record_id"], snapshots["as_of"], until)
-    return Rows(snapshots["record_id"].to_numpy(dtype=np.str_), matrix.values, labels)
+    ids = snapshots["record_id"].to_numpy(dtype=np.str_)
+    moments = column_in_micros(snapshots["as_of"]).view("datetime64[us]")
+    return Rows(ids, moments, matrix.values, labels)
