@@ -115,7 +115,15 @@ def _deals_of(deals: pd.DataFrame, moved: pd.DataFrame, leads: set[str]) -> set[
 
 
 def _is_in(frame: pd.DataFrame, column: str, values: Iterable[str]) -> Bools:
-    return np.asarray(frame[column].isin(list(values)), np.bool_)
+    wanted, texts = list(values), frame[column].array
+    if isinstance(texts, pd.arrays.ArrowStringArray):
+        # pandas looks at the wanted values one by one in Python, which would cost more than all rows.
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        held = pa.array(texts)
+        return np.asarray(pc.is_in(held, value_set=pa.array(wanted, held.type)), np.bool_)
+    return np.asarray(frame[column].isin(wanted), np.bool_)
 
 
 def _rows(frame: pd.DataFrame, rows: Bools) -> pd.DataFrame:

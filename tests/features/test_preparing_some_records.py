@@ -69,3 +69,23 @@ def test_most_records_are_made_ready_with_the_rest(learned: Learned) -> None:
     history, spec = learned(1, "deal")
     ids = history.deals["deal_id"].tolist()
     assert prepare_records(history, spec, ids[:-1]).records.ids == ids
+
+
+def test_texts_may_be_python_s_own(learned: Learned, random_snapshots: Draw) -> None:
+    """Without Arrow, as in the bento, the rows cut out are the same."""
+    history, spec = learned(2, "deal")
+    own = pd.StringDtype("python", na_value=np.nan)
+    plain = History.of(
+        {
+            name: frame.astype({c: own for c, dtype in frame.dtypes.items() if dtype == "str"})
+            for name, frame in history.frames().items()
+        }
+    )
+    assert plain.deals["deal_id"].dtype.storage == "python"  # type: ignore[union-attr]
+    ids = history.deals["deal_id"].iloc[:5].tolist()
+    asked = random_snapshots(history, "deal", 2, 3)
+    asked = asked[asked["record_id"].isin(ids)]
+    np.testing.assert_array_equal(
+        build_features(prepare_records(plain, spec, ids), asked).values,
+        build_features(prepare_records(history, spec, ids), asked).values,
+    )

@@ -40,7 +40,9 @@ def fit(leaves: int, classes: int, **parameters: Any) -> lgb.Booster:
     z = np.nan_to_num(x)
     score = z[:, 0] + z[:, 1] * z[:, 2] / 2 + (z[:, 3] % 3 == 1) - z[:, -1] * z[:, 4] / 4
     y = 1 / (1 + np.exp(-score)) if classes == 1 else np.digitize(score, [-1.0, 1.0])
-    options = {"objective": "cross_entropy"} if classes == 1 else {"objective": "multiclass", "num_class": 3}
+    options: dict[str, Any] = (
+        {"objective": "cross_entropy"} if classes == 1 else {"objective": "multiclass", "num_class": 3}
+    )
     options |= {"num_leaves": leaves, "min_data_in_leaf": 5, "min_data_per_group": 1, "cat_smooth": 1.0}
     options |= {"verbose": -1, "num_threads": 1, "seed": 1} | parameters
     data = lgb.Dataset(x, y, categorical_feature=[3])
