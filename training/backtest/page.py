@@ -84,52 +84,52 @@ class _Page:
         self._numbers = count(1)
 
     def records(self, section: Mapping[str, Any], entity: str) -> Iterator[str]:
-        if section["status"] != "judged":
-            if section["n_said"]:
-                yield _card(
-                    f"{entity.capitalize()}s: nothing to judge yet",
-                    f"{section['n_said']:,} were scored; the answer of none is known yet.",
-                )
-            return
-        name = f"{entity}s"
-        question = (
-            "was won"
-            if section.get("horizon_days") is None
-            else (f"was won within {section['horizon_days']:g} days")
-        )
-        counts = (
-            f"{section['n_judged']:,} moments of {section['records']:,} {name}, {section['n_won']:,} of "
-            f"which {question}."
-        )
-        yield '<section class="grid">'
-        rows = section["reliability"]
+        """Give what is told of deals, or of leads."""
+        if section["status"] == "judged":
+            yield '<section class="grid">'
+            yield from self._chances(section, entity)
+            yield from self._beside(section, f"{entity}s")
+            yield from self._in_use(section, f"{entity}s")
+            yield "</section>"
+        elif section["n_said"]:
+            yield _card(
+                f"{entity.capitalize()}s: nothing to judge yet",
+                f"{section['n_said']:,} were scored; the answer of none is known yet.",
+            )
+
+    def _chances(self, section: Mapping[str, Any], entity: str) -> Iterator[str]:
+        """Give what was shown and what came true, drawn and in words."""
+        rows, name, horizon = section["reliability"], f"{entity}s", section.get("horizon_days")
+        within = "" if horizon is None else f" within {horizon:g} days"
         yield self._card(
             f"{name.capitalize()}: chance shown and share won",
             "A dot on the dashed line is a chance that came true as often as it said; bigger dots count "
             "more, the bars are 90% ranges.",
             figures.reliability_chart(rows, entity),
             reliability_table(rows, name),
-            counts,
+            f"{section['n_judged']:,} moments of {section['records']:,} {name}, {section['n_won']:,} of which "
+            f"was won{within}.",
             "c7",
         )
-        said = [row for row in rows if row["n"] >= 10] or rows
-        moves = "".join(
+        said = "".join(
             f"<li><b>{percent(row['happened'])}</b><p>{escape(reliability_sentence(row, entity))}</p></li>"
-            for row in said
+            for row in [row for row in rows if row["n"] >= 10] or rows
         )
-        yield _card(
-            "In words", "What came of those once shown at a chance.", f'<ul class="moves">{moves}</ul>', "c5"
-        )
+        how = "What came of those once shown at a chance."
+        yield _card("In words", how, f'<ul class="moves">{said}</ul>', "c5")
+
+    def _beside(self, section: Mapping[str, Any], name: str) -> Iterator[str]:
+        """Give the measures beside the baselines', over all cutoffs and at each."""
+        measures, by_cutoff = section["measures"], section["by_cutoff"]
+        methods, best = list(in_order(measures)), measures["vigie"]["gain_10"]["value"]
+        sure = verdict(measures)
         yield _card(
             f"{name.capitalize()}: Vigie beside its baselines",
-            f"Over all cutoffs, with 90% ranges by {entity}. Log loss: {verdict(section['measures'])}.",
-            measures_table(section["measures"], section["n_judged"]),
-            "c12",
+            "Over all cutoffs, with 90% ranges." + (f" Log loss: {sure}." if sure else ""),
+            measures_table(measures, section["n_judged"]),
         )
-        methods = list(in_order(section["measures"]))
-        by_cutoff, best = section["by_cutoff"], section["measures"]["vigie"]["gain_10"]["value"]
         yield self._card(
-            f"The best-scored tenth holds {percent(best)} of the wins",
+            f"{name.capitalize()}: the best-scored tenth holds {percent(best)} of the wins",
             "The share of all wins among the best-scored, over all cutoffs.",
             figures.gains_chart(section),
             gains_table(section),
@@ -139,18 +139,21 @@ class _Page:
         )
         yield self._card(
             f"{name.capitalize()}: log loss at each cutoff",
-            "Lower is better. A model in use was trained at each cutoff, on what was known by then.",
+            "Lower is better. Everything was trained anew at each cutoff, on what was known by then.",
             figures.over_time_chart(by_cutoff, "log_loss", methods, "log loss"),
             by_cutoff_table(by_cutoff, methods),
             "",
             "c6",
             methods,
         )
+
+    def _in_use(self, section: Mapping[str, Any], name: str) -> Iterator[str]:
+        """Give what calling the best-scored reaches, and how well the close was told."""
         if section["calls"]:
             yield _card(
                 f"{name.capitalize()}: wins reached by calling the best-scored",
                 f"Each rep calls so many of the {name} open at each cutoff; ties are drawn by lot. The share "
-                f"of the wins among those called, with 90% ranges by {entity}.",
+                "of the wins among those called, with 90% ranges.",
                 calls_table(section["calls"]),
                 "c6",
             )
@@ -163,9 +166,9 @@ class _Page:
                 timing_table(timing),
                 "c6",
             )
-        yield "</section>"
 
     def forecast(self, section: Mapping[str, Any]) -> Iterator[str]:
+        """Give how good the forecasts were, and each of them with what came."""
         horizons = section["horizons"]
         if not horizons:
             return
@@ -228,7 +231,7 @@ def _head(report: Mapping[str, Any]) -> str:
     plan, found = report["plan"], headlines(report)
     cutoffs = plan["cutoffs"]
     lede = " ".join(found[:3]) or "Nothing could be judged yet."
-    rest = "".join(f"<li><b></b><p>{escape(one)}</p></li>" for one in found[3:])
+    rest = "".join(f"<li>{escape(one)}</li>" for one in found[3:])
     thinned = "" if plan["possible"] == len(cutoffs) else f"<span>chosen from {plan['possible']}</span>"
     return (
         f'<div class="head"><h1>Backtest</h1><p class="lede">{escape(lede)}</p>'
@@ -236,7 +239,7 @@ def _head(report: Mapping[str, Any]) -> str:
         f"{thinned}"
         f"<span>judged by what was recorded by {day(plan['end'])}</span>"
         "<span>every number as it would have been shown at the time</span></p></div>"
-        + (_card("What else was found", "", f'<ul class="moves">{rest}</ul>') if rest else "")
+        + (_card("What else was found", "", f'<ul class="said">{rest}</ul>') if rest else "")
     )
 
 
