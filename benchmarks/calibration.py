@@ -24,21 +24,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, logit
 
 from crm.simulator import Simulation, simulate
 from features import build_features, open_at
 from serving.bundle import ModelBundle
+from training.metrics import calibration_line
 from training.settings import HazardSettings, TrainSettings
 from training.train import ENTITIES, train
 
 Floats = npt.NDArray[np.float64]
 
-#: Scores and truths are kept this far from 0 and 1 before they become log-odds.
-_EDGE = 1e-6
-#: Newton's steps end when both coefficients move less than this.
-_CLOSE = 1e-9
-_MOST_STEPS = 50
 #: What a slope must lie between.
 BOUNDS = (0.9, 1.1)
 
@@ -68,22 +63,6 @@ def pool(parts: Sequence[Looks]) -> Looks:
     )
 
 
-def calibration_line(probability: Floats, truth: Floats, weights: Floats) -> tuple[float, float]:
-    """Give slope and intercept of the logistic regression of the truth on the score's log-odds."""
-    margin = logit(np.clip(probability, _EDGE, 1.0 - _EDGE))
-    design = np.column_stack([margin, np.ones(len(margin))])
-    line = np.array([1.0, 0.0])
-    for _ in range(_MOST_STEPS):
-        p = expit(design @ line)
-        gradient = design.T @ (weights * (truth - p))
-        curvature = (design * (weights * p * (1.0 - p))[:, None]).T @ design
-        step = np.linalg.solve(curvature, gradient)
-        line = line + step
-        if np.abs(step).max() < _CLOSE:
-            break
-    return float(line[0]), float(line[1])
-
-
 def slope_interval(looks: Looks, resamples: int, seed: int, level: float = 0.9) -> tuple[float, float]:
     """Give the bootstrap interval of the slope, drawing whole records."""
     record = np.unique(looks.records, return_inverse=True)[1]
@@ -92,7 +71,7 @@ def slope_interval(looks: Looks, resamples: int, seed: int, level: float = 0.9) 
     slopes = []
     for _ in range(resamples):
         times = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
-        slopes.append(calibration_line(looks.probability, looks.truth, times[record])[0])
+        slopes.append(calibration_line(looks.truth, looks.probability, times[record])[0])
     low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -120,7 +99,7 @@ def look(
 
 def describe(looks: Looks, resamples: int, seed: int) -> dict[str, Any]:
     """Give the figures of one row."""
-    slope, intercept = calibration_line(looks.probability, looks.truth, np.ones(len(looks.truth)))
+    slope, intercept = calibration_line(looks.truth, looks.probability)
     low, high = slope_interval(looks, resamples, seed)
     return {
         "looks": len(looks.truth),

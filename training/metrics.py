@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -11,6 +12,11 @@ Bools = npt.NDArray[np.bool_]
 
 #: Probabilities are kept this far from 0 and 1, so that one surprise does not decide a log loss.
 _EDGE = 1e-4
+#: The same before they become log-odds.
+_SURE = 1e-6
+#: Newton's method ends after so many steps, or when both coefficients move less than this.
+_NEWTON_STEPS = 50
+_CLOSE = 1e-9
 
 
 def auc(happened: Bools, probability: Floats, weights: Floats | None = None) -> float:
@@ -71,6 +77,42 @@ def calibration_error(
     """Give the expected calibration error over bins of equal weight."""
     found = calibration_bins(happened, probability, weights, bins)
     return float(sum(abs(row["predicted"] - row["happened"]) * row["share"] for row in found))
+
+
+def calibration_line(
+    truth: Floats, probability: Floats, weights: Floats | None = None
+) -> tuple[float, float]:
+    """Give slope and intercept of the logistic regression of the truth on the predicted log-odds.
+
+    A slope of 1 says that the probabilities are as sure as they may be, one under 1 that they are too sure
+    (Cox, "Two further applications of a model for binary regression", 1958).
+
+    Parameters
+    ----------
+    truth : ndarray of shape (n,)
+        True probabilities, or outcomes as 0 and 1.
+    probability : ndarray of shape (n,)
+        Predicted; not all the same.
+    weights : ndarray of shape (n,), optional
+
+    Examples
+    --------
+    >>> slope, intercept = calibration_line(np.array([0.2, 0.5, 0.8]), np.array([0.1, 0.5, 0.9]))
+    >>> round(slope, 2), abs(round(intercept, 2))
+    (0.63, 0.0)
+    """
+    own = np.ones(len(truth)) if weights is None else weights
+    p = np.clip(probability, _SURE, 1.0 - _SURE)
+    design = np.column_stack([np.log(p) - np.log1p(-p), np.ones(len(p))])
+    line = np.array([1.0, 0.0])
+    for _ in range(_NEWTON_STEPS):
+        fitted = expit(design @ line)
+        curvature = (design * (own * fitted * (1.0 - fitted))[:, None]).T @ design
+        step = np.linalg.solve(curvature, design.T @ (own * (truth - fitted)))
+        line = line + step
+        if np.abs(step).max() < _CLOSE:
+            break
+    return float(line[0]), float(line[1])
 
 
 def lift(
