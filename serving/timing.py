@@ -327,8 +327,7 @@ class Timing:
         ndarray of shape (rows, levels)
             Days after ``as_of``.
         """
-        closed, wanted = self.closed[:, None, :], levels[:, :, None]
-        passed = (closed <= wanted if latest else closed < wanted).sum(axis=2)
+        passed = self._passed(levels, np.less_equal if latest else np.less)
         after = np.clip(passed, 1, len(self.edges_days) - 1)
         before = np.take_along_axis(self.closed, after - 1, axis=1)
         step = np.take_along_axis(self.closed, after, axis=1) - before
@@ -342,6 +341,15 @@ class Timing:
             np.where(levels <= self.closed[:, -1:], inside, self.edges_days[-1] + tail), FURTHEST_DAYS
         )
         return days
+
+    def _passed(self, levels: Floats, compare: np.ufunc) -> NDArray[np.int64]:
+        """Count the edges whose chance to be closed is below each level."""
+        if len(levels) <= FEW:
+            return np.asarray(compare(self.closed[:, None, :], levels[:, :, None]).sum(axis=2), np.int64)
+        count = np.zeros(levels.shape, np.int64)
+        for edge in range(self.closed.shape[1]):
+            count += compare(self.closed[:, edge, None], levels)
+        return count
 
     def shortest_interval(self, mass: float = 0.8) -> tuple[Floats, Floats]:
         """Give the shortest interval of days that holds so much of the distribution.

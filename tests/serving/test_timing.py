@@ -95,15 +95,15 @@ def test_edges_must_rise_from_zero(edges: tuple[float, ...]) -> None:
 def test_one_record_is_the_same_in_a_batch() -> None:
     """Every number of a record is equal bit for bit alone and among others."""
     rng = np.random.default_rng(0)
-    won = np.cumsum(rng.random((50, len(EDGES))) * 0.07, axis=1)
+    won = np.cumsum(rng.random((500, len(EDGES))) * 0.07, axis=1)
     won -= won[:, :1]
     lost: NDArray[np.float64] = won[::-1] * 0.9
     many = Timing(EDGES, won, lost)
-    for row in (0, 17, 49):
+    for row in (0, 17, 499):
         one = Timing(EDGES, won[[row]], lost[[row]])
         for whole, single in zip(many.shortest_interval(), one.shortest_interval(), strict=True):
             assert whole[row] == single[0]
-        assert many.quantile(np.full((50, 1), 0.5))[row] == one.quantile(np.full((1, 1), 0.5))[0]
+        assert many.quantile(np.full((500, 1), 0.5))[row] == one.quantile(np.full((1, 1), 0.5))[0]
 
 
 def hazard(edges: int) -> HazardModel:
