@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from vigie.console import Steps, errors, output, print_json
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from training.backtest import Backtest, BacktestSettings, Done, Plan
-
-_COLUMNS = (("auc", "AUC", ".3f"), ("log_loss", "log loss", ".4f"), ("brier_skill", "Brier skill", ".3f"),
-            ("ece", "calib.", ".3f"), ("lift_10", "lift", ".1f"))  # fmt: skip
 
 
 def backtest(
@@ -192,6 +188,7 @@ def _answer(found: Backtest) -> dict[str, Any]:
 
 def _print(found: Backtest, plan: Plan, out: Path, facts: Mapping[str, Any]) -> None:
     from training.backtest.words import headlines
+    from vigie.backtest_text import forecasts_table, measures_table
 
     console, report = output(), found.report
     console.print(Text(f"{plan}; judged by what was recorded by {plan.end:%Y-%m-%d}."), soft_wrap=True)
@@ -201,10 +198,10 @@ def _print(found: Backtest, plan: Plan, out: Path, facts: Mapping[str, Any]) -> 
         section = report[f"{entity}s"]
         if section["status"] == "judged":
             console.print()
-            console.print(_measures(section, entity))
+            console.print(measures_table(section, entity))
     if report["forecast"]["horizons"]:
         console.print()
-        console.print(_forecasts(report["forecast"]["horizons"]))
+        console.print(forecasts_table(report["forecast"]["horizons"]))
     for one in report["cutoffs"]:
         if one["failure"]:
             console.print(Text(f"{one['cutoff'][:10]}: {one['failure']}", style="yellow"), soft_wrap=True)
@@ -218,56 +215,6 @@ def _print(found: Backtest, plan: Plan, out: Path, facts: Mapping[str, Any]) -> 
     if "mlflow" in facts:
         told += f" MLflow: run {facts['mlflow']['run_id']}."
     console.print(Text(told), soft_wrap=True)
-
-
-def _measures(section: Mapping[str, Any], entity: str) -> Table:
-    from training.backtest.words import METHODS, in_order
-
-    table = _table(f"{section['n_judged']:,} moments of {section['records']:,} {entity}s")
-    for _, title, _ in _COLUMNS:
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("Vigie better by (90%)", justify="right", no_wrap=True)
-    for name, found in in_order(section["measures"]).items():
-        cells = [_cell(found[key]["value"], form) for key, _, form in _COLUMNS]
-        table.add_row(METHODS[name], *cells, _gain(found.get("log_loss_gain"), ".4f"), style=_style(name))
-    return table
-
-
-def _forecasts(horizons: list[dict[str, Any]]) -> Table:
-    from training.backtest.words import METHODS, in_order, length_in_words
-
-    table = _table("revenue")
-    for title in ("WAPE", "bias", "CRPS", "80% held", "Vigie better by (90%)"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for one in horizons:
-        held = next(found for found in one["coverage"] if found["level"] == 0.8)
-        for name, found in in_order(one["methods"]).items():
-            cells = [_cell(found[key]["value"], ".1%") for key in ("wape", "bias", "crps")]
-            kept = f"{held['held']} of {held['n']}" if name == "vigie" else ""
-            label = f"{length_in_words(one['horizon'])}: {METHODS[name]}"
-            gain = _gain(found.get("wape_gain"), ".1%")
-            table.add_row(label, *cells, kept, gain, style=_style(name))
-    return table
-
-
-def _table(first: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(first)
-    return table
-
-
-def _style(name: str) -> str | None:
-    return "bold" if name == "vigie" else None
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def _gain(found: Mapping[str, Any] | None, form: str) -> str:
-    if found is None or found["low"] is None:
-        return ""
-    return f"{found['value']:+{form}} ({found['low']:+{form}} to {found['high']:+{form}})"
 
 
 class _Bar:

@@ -107,8 +107,8 @@ class _Page:
             "more, the bars are 90% ranges.",
             figures.reliability_chart(rows, entity),
             reliability_table(rows, name),
-            f"{section['n_judged']:,} moments of {section['records']:,} {name}, {section['n_won']:,} of which "
-            f"was won{within}.",
+            f"{section['n_judged']:,} moments of {section['records']:,} {name}, {section['n_won']:,} of "
+            f"which was won{within}.",
             "c7",
         )
         said = "".join(
