@@ -103,32 +103,35 @@ def chances(model: OutcomeModel, history: History, until: pd.Timestamp, rows: in
     tell("chance to win", n, cost_of(lambda: model.margin(x), times))
     if model.hazard is not None:
         hazard = model.hazard
-        tell("timing", n, cost_of(lambda: hazard.predict(x), times))
+        tell("timing", n, cost_of(lambda: hazard.predict(x, asked.as_of), times))
     return x
 
 
 def beside_lightgbm(model: OutcomeModel, x: Floats, times: int) -> None:
-    """Print Vigie's time for trees beside LightGBM's own, for one row and for many."""
+    """Print the time that sums of trees take beside LightGBM's own, for one row and for many."""
     print(f"\nthe trees of the deals' model   {'rows':>7} {'vigie':>9} {'lightgbm':>9}   processor µs a row")
     few = x[:SLOW_ROWS]
     if model.hazard is not None:
-        hazard, steps = model.hazard, len(model.hazard.edges_days) - 1
-        trees = lgb.Booster(model_str=hazard.booster)
+        steps = len(model.hazard.edges_days) - 1
+        trees = lgb.Booster(model_str=model.hazard.booster)
+        swept = Forest(trees, swept=model.hazard.n_features, steps=steps)
 
         def walk(rows: Floats) -> Floats:
             each = np.column_stack([np.repeat(rows, steps, axis=0), np.tile(np.arange(steps), len(rows))])
-            return np.asarray(trees.predict(each, num_threads=1))
+            return np.asarray(trees.predict(each, raw_score=True, num_threads=1))
 
-        ours, theirs = hazard.predict(few[:200]).won[:, 1], walk(few[:200]).reshape(-1, steps, 3)[:, 0, 1]
-        if not np.allclose(ours, theirs, rtol=0, atol=1e-12):
-            raise SystemExit("the timing differs from LightGBM's")
+        ours, theirs = swept(few[:200]), walk(few[:200]).reshape(-1, steps, 3)
+        if not np.allclose(ours.transpose(2, 1, 0), theirs, rtol=0, atol=1e-12):
+            raise SystemExit("the sums over the intervals differ from LightGBM's")
         name = f"timing over {steps} intervals"
         one = x[:1]
-        compare(name, (one, lambda: hazard.predict(one)), (one, lambda: walk(one)), 20 * times)
-        compare(name, (x, lambda: hazard.predict(x)), (few, lambda: walk(few)), times)
+        compare(name, (one, lambda: swept(one)), (one, lambda: walk(one)), 20 * times)
+        compare(name, (x, lambda: swept(x)), (few, lambda: walk(few)), times)
     if model.booster:
         booster = lgb.Booster(model_str=model.booster)
         forest = Forest(booster)
+        if not np.array_equal(forest(few)[0, 0], booster.predict(few, raw_score=True)):
+            raise SystemExit("the win margins differ from LightGBM's")
         walked = (few, lambda: booster.predict(few, raw_score=True, num_threads=1))
         compare("win margin", (x, lambda: forest(x)), walked, times)
 
