@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from crm.moments import DAY, column_in_micros
+from crm.moments import DAY, NEVER, column_in_micros
 from crm.periods import Period
 from features.kpis.stays import stage_stays
 from serving.forecast.evidence import Evidence
@@ -23,6 +23,8 @@ COMMIT_COLUMN = "forecast_category"
 COMMITTED = frozenset({"commit", "committed", "closed", "engagé", "engagement"})
 #: A stage's win rate counts so many deals of the overall one beside its own.
 _PRIOR_DEALS = 5.0
+#: Past weeks whose deals say what a stage brings.
+_WEEKS_BACK = 26
 #: Periods of the past that a series needs, and takes at most.
 _FEWEST_PERIODS, _MOST_PERIODS = 6, 120
 _MICRO = pd.Timedelta(microseconds=1)
@@ -32,8 +34,8 @@ def stage_weighted(evidence: Evidence, deals: OpenDeals, period: Period) -> Floa
     """Give each open deal's amount times its stage's win rate, where it is due in the period, shape (m,).
 
     A stage's win rate is the share won of the closed deals that were ever in it. A deal is due when its
-    expected close lies in the period; of one without a date, or past it, the share of the stage's won deals
-    counts that were still open so long after entering the stage and closed within the period's distance.
+    expected close lies in the period; for one without a date, or past it, the share counts of the deals in
+    that stage at past weeks that were won within the period's distance from then.
     """
     table = evidence.deals
     expected = table["expected_close_at"].iloc[deals.place]
@@ -41,26 +43,30 @@ def stage_weighted(evidence: Evidence, deals: OpenDeals, period: Period) -> Floa
     inside = ((expected >= period.start) & (expected < period.end)).to_numpy()
     start, end = (days_after(evidence.as_of, moment) for moment in (period.start, period.end))
     stages = _Stages.of(evidence)
-    chance, due = stages.ask(deals.place, start, end)
+    here = stages.now_in[deals.place]
+    ever, within = stages.ever()[here], stages.within(start, end)[here]
     own = evidence.amount[deals.place]
     money = np.where(np.isnan(own), deals.expected_amount, own)
-    weighted: Floats = money * chance * np.where(dated, inside.astype(np.float64), due)
+    weighted: Floats = money * np.where(dated, np.where(inside, ever, 0.0), within)
     return weighted
 
 
 @dataclass(frozen=True)
 class _Stages:
-    """How deals went on from each stage; n deals are known.
+    """Stays of deals in stages, s of them, in days since 1970; ``now_in`` is where each known deal is or ended.
 
-    ``stage`` and ``entered`` (days) say where each deal is, or was last; ``rates`` and ``waits`` (sorted
-    days from entering to the sale) how deals fared that were in a stage.
+    ``until`` is when the stay ended, by a move or the closing; ``sold`` when the deal was won, infinite where
+    it was not; ``is_over`` says whether the deal was closed.
     """
 
-    stage: Ints
-    entered: Floats
+    now_in: Ints
+    code: Ints
+    since: Floats
+    until: Floats
+    sold: Floats
+    is_over: NDArray[np.bool_]
     now: float
-    rates: Floats
-    waits: list[Floats]
+    n_stages: int
 
     @classmethod
     def of(cls, evidence: Evidence) -> _Stages:
@@ -68,42 +74,48 @@ class _Stages:
         stays = stage_stays(evidence.history_of_deals, "deal")
         if stays.empty:
             # Without a history of stages, the only stage is to be a deal.
-            row = np.arange(len(deals))
             began = deals["created_at"].fillna(deals["recorded_at"])
-            stays = pd.DataFrame({"row": row, "stage": "", "entered": began})
+            stays = pd.DataFrame(
+                {"row": np.arange(len(deals)), "stage": "", "entered": began, "left": pd.NaT}
+            )
+            stays["left"] = stays["left"].astype(began.dtype)
         codes, names = pd.factorize(stays["stage"], sort=True)
         rows = stays["row"].to_numpy()
         entered = stays["entered"].fillna(deals["recorded_at"].iloc[rows].set_axis(stays.index))
-        since = column_in_micros(entered) / DAY
-        first = pd.DataFrame({"row": rows, "code": codes, "since": since}).drop_duplicates(["row", "code"])
-        ended = (evidence.deals["outcome"].notna().to_numpy())[first["row"]]
-        won = evidence.is_won[first["row"]]
-        overall = float(evidence.is_won.sum() / max(evidence.deals["outcome"].notna().sum(), 1))
-        code = first["code"].to_numpy()
-        seen = np.bincount(code[ended], minlength=len(names))
-        wins = np.bincount(code[ended & won], minlength=len(names))
-        rates = (wins + _PRIOR_DEALS * overall) / (seen + _PRIOR_DEALS)
-        waits = evidence.sold[first["row"]] / DAY - first["since"].to_numpy()
-        last = np.full(len(deals), -1)
-        at = np.full(len(deals), np.nan)
-        last[rows], at[rows] = codes, since
-        by_stage = [np.sort(waits[won & (code == one)]) for one in range(len(names))]
-        return cls(last, at, evidence.now / DAY, np.append(rates, overall), by_stage)
+        at = np.full(len(deals), -1)
+        at[rows] = codes
+        closed = evidence.closed[rows] / DAY
+        return cls(
+            now_in=at,
+            code=codes,
+            since=column_in_micros(entered) / DAY,
+            until=np.minimum(column_in_micros(stays["left"], NEVER) / DAY, closed),
+            sold=np.where(evidence.is_won[rows], evidence.sold[rows] / DAY, np.inf),
+            is_over=deals["outcome"].notna().to_numpy()[rows],
+            now=evidence.now / DAY,
+            n_stages=len(names),
+        )
 
-    def ask(self, place: Ints, start: float, end: float) -> tuple[Floats, Floats]:
-        """Give the win rates of these deals' stages, and the share due between two days from now."""
-        stage, been = self.stage[place], self.now - self.entered[place]
-        due = np.zeros(len(place))
-        for code, waits in enumerate(self.waits):
-            here = np.flatnonzero(stage == code)
-            if not len(here) or not len(waits):
-                continue
-            past, first, last = (
-                np.searchsorted(waits, been[here] + days, side="left") for days in (0.0, start, end)
-            )
-            left = len(waits) - past
-            due[here] = np.divide(last - first, left, out=np.zeros(len(here)), where=left > 0)
-        return self.rates[stage], due
+    def ever(self) -> Floats:
+        """Give the share won of the closed deals that were in each stage; the last, for no stage, of all."""
+        won = np.isfinite(self.sold)
+        overall = float(won.sum() / max(self.is_over.sum(), 1))
+        seen = np.bincount(self.code[self.is_over], minlength=self.n_stages)
+        wins = np.bincount(self.code[won], minlength=self.n_stages)
+        rates = (wins + _PRIOR_DEALS * overall) / (seen + _PRIOR_DEALS)
+        return np.append(rates, overall)
+
+    def within(self, start: float, end: float) -> Floats:
+        """Give the share of each stage's deals that were won between two days from then, at past weeks."""
+        there, won = np.zeros(self.n_stages), np.zeros(self.n_stages)
+        for week in range(_WEEKS_BACK):
+            then = self.now - end - 7.0 * week
+            here = (self.since < then) & (self.until >= then)
+            soon = here & (self.sold >= then + start) & (self.sold < then + end)
+            there += np.bincount(self.code[here], minlength=self.n_stages)
+            won += np.bincount(self.code[soon], minlength=self.n_stages)
+        rates: Floats = np.append(won / np.maximum(there, 1.0), won.sum() / max(there.sum(), 1.0))
+        return rates
 
 
 def run_rate(evidence: Evidence, period: Period) -> Floats:
