@@ -53,7 +53,7 @@ def stage_weighted(evidence: Evidence, deals: OpenDeals, period: Period) -> Floa
 
 @dataclass(frozen=True)
 class _Stages:
-    """Stays of deals in stages, s of them, in days since 1970; ``now_in`` is where each known deal is or ended.
+    """Stays of deals in stages, s of them, in days; ``now_in`` is where each known deal is, or was last.
 
     ``until`` is when the stay ended, by a move or the closing; ``sold`` when the deal was won, infinite where
     it was not; ``is_over`` says whether the deal was closed.

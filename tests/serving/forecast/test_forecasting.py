@@ -233,7 +233,7 @@ def test_a_typical_sale_stands_in_by_attribute(history: History, bundle: ModelBu
 
 def test_a_period_before_the_history_is_refused(history: History, bundle: ModelBundle) -> None:
     """Nothing is known of 2020: the error names the period and when the history begins."""
-    """A rep without a new deal for half a year keeps the open ones; no new ones are expected."""
+    with pytest.raises(
         InputError, match=r"period 2020 ends on .*before the first deal was known, on 2024-01"
     ):
         forecast(bundle, history, AS_OF, [parse_period("2020")])
