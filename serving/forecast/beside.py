@@ -75,10 +75,10 @@ class _Stages:
         if stays.empty:
             # Without a history of stages, the only stage is to be a deal.
             began = deals["created_at"].fillna(deals["recorded_at"])
+            row = np.arange(len(deals))
             stays = pd.DataFrame(
-                {"row": np.arange(len(deals)), "stage": "", "entered": began, "left": pd.NaT}
+                {"row": row, "stage": "", "entered": began, "left": began.mask(began.notna())}
             )
-            stays["left"] = stays["left"].astype(began.dtype)
         codes, names = pd.factorize(stays["stage"], sort=True)
         rows = stays["row"].to_numpy()
         entered = stays["entered"].fillna(deals["recorded_at"].iloc[rows].set_axis(stays.index))
