@@ -10,9 +10,9 @@ import pandas as pd
 from crm.history import History
 from crm.money import Rates
 from crm.periods import Period
-from features.kpis.aggregates import placed
 from features.kpis.catalogue import chosen
 from features.kpis.evidence import KpiSettings, gather
+from features.kpis.placing import Asked, placed
 from features.kpis.targets import with_targets
 
 #: The columns of the result, in order.
@@ -90,12 +90,12 @@ def measure_kpis(
     tables = {table for kpi in kpis for table in kpi.tables}
     evidence = gather(history, as_of, by=by, rates=rates, zone=zone, settings=settings, tables=tables)
     parts = [
-        placed(kpi.measure(evidence, period), kpi.name, evidence, period, kpi.unit)
+        (Asked(kpi.name, kpi.unit, period), kpi.measure(evidence, period))
         for period in periods
         for kpi in kpis
     ]
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = pd.concat(parts, ignore_index=True)
+    rows = placed(parts, evidence)
     known = evidence.records
     return with_targets(rows, known.targets, known.users, evidence.as_of)[list(COLUMNS)]

@@ -6,11 +6,12 @@ import pandas as pd
 
 from crm.groups import NOBODY
 from crm.periods import Period
-from features.kpis.aggregates import divided, finished, mean_rows, noted, placed, ratio_rows, sum_rows
+from features.kpis.aggregates import divided, finished, mean_rows, noted, ratio_rows, sum_rows
 from features.kpis.cycles import cycle_days
 from features.kpis.deals import closed_in, revenue, value_of, without_amount, won_in
 from features.kpis.evidence import Evidence
 from features.kpis.kpi import Kpi
+from features.kpis.placing import Asked, placed
 from features.kpis.targets import with_targets
 
 _STOCK = (
@@ -57,7 +58,7 @@ def pipeline_coverage(evidence: Evidence, period: Period) -> pd.DataFrame:
     missing = (quotas["target"] - won).clip(lower=0.0)
     rows = pd.DataFrame({"numerator": due["value"].fillna(0.0), "denominator": missing}, index=groups)
     rows["n"] = due["n"].fillna(0.0)
-    rows["value"] = divided(rows["numerator"], rows["denominator"])
+    rows["value"] = _over(rows["numerator"], rows["denominator"])
     rows["note"] = _no_quota(quotas["target"]).mask(missing == 0, "the quota is reached")
     return noted(finished(rows.rename_axis("group").reset_index()), without_amount(values))
 
@@ -76,7 +77,7 @@ def sales_velocity(evidence: Evidence, period: Period) -> pd.DataFrame:
     rows = values.assign(
         numerator=worth,
         denominator=values["cycle"],
-        value=divided(worth, values["cycle"]),
+        value=_over(worth, values["cycle"]),
         n=values["deals"].fillna(0.0),
     )
     return finished(rows.rename_axis("group").reset_index())
@@ -88,7 +89,7 @@ def quota_attainment(evidence: Evidence, period: Period) -> pd.DataFrame:
     rows = quotas.assign(
         numerator=quotas["value"],
         denominator=quotas["target"],
-        value=divided(quotas["value"], quotas["target"]),
+        value=_over(quotas["value"], quotas["target"]),
         note=_no_quota(quotas["target"]),
     )
     return finished(rows)
@@ -102,10 +103,14 @@ def open_in(evidence: Evidence) -> pd.DataFrame:
 
 def quota_rows(evidence: Evidence, period: Period) -> pd.DataFrame:
     """Give the revenue of the period beside its target: ``group, value, n, target``, one row a group."""
-    rows = placed(revenue(evidence, period), "revenue", evidence, period)
+    rows = placed([(Asked("revenue", "currency", period), revenue(evidence, period))], evidence)
     known = evidence.records
     found = with_targets(rows, known.targets, known.users, evidence.as_of)
     return found[["group", "value", "n", "target"]]
+
+
+def _over(numerator: pd.Series, denominator: pd.Series) -> pd.Series:
+    return pd.Series(divided(numerator.to_numpy(), denominator.to_numpy()), index=numerator.index)
 
 
 def _no_quota(target: pd.Series) -> pd.Series:

@@ -13,10 +13,10 @@ from features.kpis.aggregates import (
     finished,
     median_rows,
     noted,
-    summed,
     survival_rows,
     wilson_interval,
 )
+from features.kpis.cells import Cells
 from features.kpis.durations import days_between
 from features.kpis.evidence import GROUP, Evidence, within
 from features.kpis.kpi import Kpi
@@ -29,19 +29,22 @@ def stage_conversion(evidence: Evidence, period: Period, entity: str) -> pd.Data
     stays, records, note = _stays(evidence, entity)
     entered = within(stays["entered"], period)
     stays, records = stays[entered], records[entered]
-    ones = pd.Series(1.0, index=stays.index)
-    of_stage = summed(evidence, records, stays["stage"], denominator=ones, censored=stays["left"].isna())
-    moved = stays["to"].notna()
-    pairs = summed(evidence, records[moved], _pair(stays[moved]), numerator=ones[moved])
-    stage_of = dict(zip(_pair(stays[moved]), stays.loc[moved, "stage"], strict=True))
-    pairs["stage"] = pairs["detail"].map(stage_of).astype("str")
-    of_stage = of_stage.rename(columns={"detail": "stage"})
-    rows = pairs.merge(of_stage, on=["group", "stage"], how="left").fillna(
-        {"denominator": 0.0, "censored": 0.0}
+    of_stage = Cells.of(evidence, records, stays["stage"])
+    left_there = of_stage.frame(
+        denominator=of_stage.sums(stays["stage"].notna()), censored=of_stage.sums(stays["left"].isna())
     )
-    rows["value"] = divided(rows["numerator"], rows["denominator"])
-    rows["n"] = rows["denominator"]
-    rows["low"], rows["high"] = wilson_interval(rows["numerator"].to_numpy(), rows["denominator"].to_numpy())
+    moved = stays["to"].notna()
+    stays, records = stays[moved], records[moved]
+    pair = _pair(stays)
+    of_pair = Cells.of(evidence, records, pair)
+    rows = of_pair.frame(numerator=of_pair.sums(moved[moved]))
+    stage_of = dict(zip(pair, stays["stage"], strict=True))
+    rows["stage"] = rows["detail"].map(stage_of).astype("str")
+    rows = rows.merge(left_there.rename(columns={"detail": "stage"}), on=["group", "stage"], how="left")
+    rows[["denominator", "censored"]] = rows[["denominator", "censored"]].fillna(0.0)
+    above, below = rows["numerator"].to_numpy(), rows["denominator"].to_numpy()
+    rows["value"], rows["n"] = divided(above, below), below
+    rows["low"], rows["high"] = wilson_interval(above, below)
     return noted(finished(rows), note)
 
 

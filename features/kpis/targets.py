@@ -94,9 +94,10 @@ def with_targets(
     if "note" not in rows.columns:
         rows["note"] = ""
     if len(targets) and len(rows):
+        named = set(targets["kpi"])
         parts = [
-            _with_goals(part, targets, users, prorate)
-            for _, part in rows.groupby(["kpi", "period_start", "period_end"], sort=False)
+            _with_goals(part, targets, users, prorate) if kpi in named else part
+            for (kpi, _, _), part in rows.groupby(["kpi", "period_start", "period_end"], sort=False)
         ]
         rows = pd.concat(parts, ignore_index=True)
     return _judged(rows, as_of)
