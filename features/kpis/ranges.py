@@ -207,15 +207,18 @@ def _fit(scaled: Floats, has_slope: bool, season: int) -> tuple[float, float, fl
     return criterion, expected, error, n_used
 
 
-def chance_share(events: Floats, trials: Floats, next_trials: float, level: float) -> tuple[float, float]:
-    """Give the range of the next share that chance alone brings, all shares being one: beta-binomial.
+def chance_share(share: float, n_trials: float, next_trials: float, level: float) -> tuple[float, float]:
+    """Give the range of the next share that chance alone brings: beta-binomial.
 
     Parameters
     ----------
-    events, trials : arrays of float, shape (n,)
-        Of the past periods.
+    share : float
+        What is expected, from 0 to 1.
+    n_trials : float
+        The number of records from which it is expected.
     next_trials : float
         The number of records behind the next share.
+    level : float
 
     Returns
     -------
@@ -224,7 +227,7 @@ def chance_share(events: Floats, trials: Floats, next_trials: float, level: floa
 
     Examples
     --------
-    >>> chance_share(np.array([5.0, 5.0]), np.array([10.0, 10.0]), 2.0, 0.9)
+    >>> chance_share(0.5, 20.0, 2.0, 0.9)
     (0.0, 1.0)
     """
     from scipy import stats
@@ -232,24 +235,31 @@ def chance_share(events: Floats, trials: Floats, next_trials: float, level: floa
     size = round(next_trials) if math.isfinite(next_trials) else 0
     if size < 1:
         return 0.0, 1.0
-    won, all_of = float(np.nansum(events)), float(np.nansum(trials))
-    law = stats.betabinom(size, won + 0.5, max(all_of - won, 0.0) + 0.5)
+    expected = min(max(share, 0.0), 1.0)
+    law = stats.betabinom(size, expected * n_trials + 0.5, (1 - expected) * n_trials + 0.5)
     tail = (1 - level) / 2
     # A value is inside unless it is rarer than the tail, so the ends themselves belong to the range.
     return float(law.ppf(tail)) / size, float(law.ppf(1 - tail)) / size
 
 
-def chance_count(counts: Floats, level: float) -> tuple[float, float]:
-    """Give the range of the next count that chance alone brings, all counts having one mean: gamma-Poisson.
+def chance_count(count: float, n_past: int, level: float) -> tuple[float, float]:
+    """Give the range of the next count that chance alone brings: gamma-Poisson.
+
+    Parameters
+    ----------
+    count : float
+        What is expected.
+    n_past : int
+        The number of periods from which it is expected.
+    level : float
 
     Examples
     --------
-    >>> chance_count(np.zeros(12), 0.99)
+    >>> chance_count(0.0, 12, 0.99)
     (0.0, 1.0)
     """
     from scipy import stats
 
-    there = counts[np.isfinite(counts)]
-    law = stats.nbinom(float(there.sum()) + 0.5, len(there) / (len(there) + 1))
+    law = stats.nbinom(max(count, 0.0) * n_past + 0.5, n_past / (n_past + 1))
     tail = (1 - level) / 2
     return float(law.ppf(tail)), float(law.ppf(1 - tail))
