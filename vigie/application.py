@@ -12,6 +12,7 @@ from vigie import (
     demo_command,
     forecast_command,
     history_commands,
+    kpi_commands,
     ledger_commands,
     model_commands,
     score_commands,
@@ -65,6 +66,7 @@ def make_app() -> typer.Typer:
     app.callback()(_begin)
     app.command("import", rich_help_panel=_HISTORY)(history_commands.import_)
     app.command("doctor", rich_help_panel=_HISTORY)(history_commands.doctor)
+    app.command("kpis", rich_help_panel=_HISTORY)(kpi_commands.kpis)
     app.command("upgrade", rich_help_panel=_HISTORY)(history_commands.upgrade)
     app.command("simulate", rich_help_panel=_HISTORY)(history_commands.simulate)
     app.command("train", rich_help_panel=_MODELS)(model_commands.train)

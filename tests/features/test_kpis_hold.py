@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -203,3 +204,10 @@ def test_labels_are_told_apart() -> None:
     for language in ("label_en", "label_fr"):
         labels = [getattr(kpi, language) for kpi in KPIS.values()]
         assert len(set(labels)) == len(labels)
+
+
+def test_the_documentation_names_every_kpi() -> None:
+    """docs/kpis.md has a row for each entry of the catalogue, with its formula."""
+    text = (Path(__file__).parents[2] / "docs" / "kpis.md").read_text(encoding="utf-8")
+    for kpi in KPIS.values():
+        assert f"| `{kpi.name}` | {kpi.formula}." in text

@@ -1,0 +1,207 @@
+"""The command that measures KPIs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vigie.console import Steps, output, print_json
+from vigie.histories import read_history
+from vigie.moments import clock, read_moment
+from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from crm.history import History
+    from crm.periods import Period
+
+
+def kpis(
+    period: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--period", metavar="PERIOD", help="2026-Q4, 2026-10, 2026-W40, 2026, FY2026. May be repeated."
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="First day of a period; with --to.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="The period ends where this day begins.")
+    ] = None,
+    every: Annotated[
+        Literal["day", "week", "month", "quarter", "year"] | None,
+        typer.Option("--every", help="Measure each calendar day, week, … of the period, whole."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="GROUP",
+            help="owner, team, manager, region, any attribute, or account.ATTRIBUTE.",
+        ),
+    ] = None,
+    kpi: Annotated[
+        list[str] | None, typer.Option("--kpi", metavar="NAME", help="Only this one. May be repeated.")
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="MOMENT",
+            help="Measure what was known before: a date (00:00 UTC) or a moment with its zone. "
+            "Default: just after the last thing that the history records.",
+        ),
+    ] = None,
+    answer_hours: Annotated[
+        float, typer.Option("--answer-hours", help="Within how many hours a lead should be answered.")
+    ] = 24.0,
+    reply_days: Annotated[
+        float, typer.Option("--reply-days", help="Within how many days a prospect's action is a reply.")
+    ] = 7.0,
+    qualified_stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--qualified-stage",
+            metavar="STAGE",
+            help="A stage of leads that counts as qualified. May be repeated. "
+            "Default: those whose name says so.",
+        ),
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option("--currency", metavar="CODE", help="Reporting currency; with --rates.")
+    ] = None,
+    rates: Annotated[
+        Path | None,
+        typer.Option("--rates", metavar="FILE", help="Rates by month (CSV: month,currency,rate)."),
+    ] = None,
+    zone: Annotated[str, typer.Option("--zone", help="Where days begin, such as Europe/Paris.")] = "UTC",
+    fiscal_start: Annotated[
+        int, typer.Option("--fiscal-start", min=1, max=12, help="Month in which the fiscal year begins.")
+    ] = 1,
+    history: HistoryOption = DEFAULT_HISTORY,
+    language: Annotated[
+        Literal["en", "fr"], typer.Option("--language", help="Language of the names.")
+    ] = "en",
+    definitions: Annotated[
+        bool, typer.Option("--definitions", help="Say what each KPI is, covers and comes from; measure none.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the rows: .csv, .csv.gz or .parquet.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure KPIs of sales and customers, each with the counts behind it, as they were known at a moment.
+
+    Without a period, the quarter that was running.
+
+    ```console
+    vigie kpis --period 2026-Q4 --by team
+    vigie kpis --from 2026-01-01 --to 2027-01-01 --every month --kpi win_rate --kpi revenue
+    vigie kpis --definitions --language fr
+    ```
+    """
+    if (from_ is None) != (to is None):
+        raise typer.BadParameter("give both, or neither", param_hint="'--from' / '--to'")
+    if (currency is None) != (rates is None):
+        raise typer.BadParameter("give both, or neither", param_hint="'--currency' / '--rates'")
+    moment = None if as_of is None else read_moment(as_of, "--as-of")
+    from crm.money import Rates
+    from features.kpis import KpiSettings, measure_kpis
+    from features.kpis.catalogue import chosen
+    from vigie.kpi_text import definitions_text, kpi_text
+    from vigie.table_files import check_out, write_table
+
+    asked = chosen(kpi or None)
+    if definitions:
+        facts = [{name: getattr(one, name) for name in _DEFINED} for one in asked]
+        if json:
+            print_json({"kpis": facts})
+        else:
+            output().print(definitions_text(asked, language))
+        return
+    if out is not None:
+        check_out(out)
+    settings = KpiSettings(answer_hours, reply_days, tuple(qualified_stage or ()))
+    read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
+    with Steps() as steps:
+        steps.begin("reading the history")
+        known = read_history(history)
+        now = moment if moment is not None else _just_after(known)
+        periods = _periods(period or [], (from_, to), every, now, zone, fiscal_start)
+        steps.begin(f"measuring {len(asked)} KPIs over {', '.join(one.name for one in periods)}")
+        rows = measure_kpis(
+            known,
+            periods,
+            now,
+            names=[one.name for one in asked],
+            by=by,
+            rates=read_rates,
+            zone=zone,
+            settings=settings,
+        )
+        rows.insert(1, "label", [_label(name, language) for name in rows["kpi"]])
+        if out is not None:
+            write_table(rows, out)
+    if json:
+        print_json({"as_of": now, "by": by, "file": out, "rows": rows.to_dict("records")})
+        return
+    output().print(kpi_text(rows, language))
+    if out is not None:
+        output().print(f"Rows: {out}", soft_wrap=True)
+
+
+#: What the definition of a KPI holds, for a program.
+_DEFINED = (
+    "name",
+    "label_en",
+    "label_fr",
+    "formula",
+    "covers",
+    "unit",
+    "better",
+    "source",
+    "tables",
+    "detail",
+)
+
+
+def _label(name: str, language: Literal["en", "fr"]) -> str:
+    from features.kpis import KPIS
+
+    return KPIS[name].label(language)
+
+
+def _just_after(known: History) -> pd.Timestamp:
+    from crm.observed import last_recorded
+
+    return last_recorded(known, clock())
+
+
+def _periods(
+    names: list[str],
+    between_days: tuple[str | None, str | None],
+    every: str | None,
+    as_of: pd.Timestamp,
+    zone: str,
+    fiscal_start: int,
+) -> list[Period]:
+    import pandas as pd
+
+    from crm.periods import Period, between, parse_period, split
+
+    found = [parse_period(name, zone, fiscal_start) for name in names]
+    start, end = between_days
+    if start is not None and end is not None:
+        found.append(between(start, end, zone))
+    if not found:
+        # What is known before the first moment of a quarter is of the quarter before.
+        last = Period(as_of - pd.Timedelta(microseconds=1), as_of, "now")
+        found = split(last, "quarter", zone, fiscal_start)
+    if every is None:
+        return found
+    parts = [part for one in found for part in split(one, every, zone, fiscal_start)]
+    return list(dict.fromkeys(parts))
