@@ -76,6 +76,8 @@ class Chances:
         Of the sale, if it is won.
     stage : list of str or None
         As known at ``as_of``; None where there is none, or one so rare that the model has no level for it.
+    signal : bool
+        False where all deals have the base rate for a win probability.
     """
 
     record_id: Sequence[str]
@@ -87,9 +89,26 @@ class Chances:
     amount: Floats
     expected_amount: Floats
     stage: list[str | None]
+    signal: bool = True
 
     def __len__(self) -> int:
         return len(self.record_id)
+
+    def won_share_by(self, days: float) -> Floats:
+        """Give P(won within so many days, given that it is won at all), shape (m,).
+
+        The timing's own, so that score, expected close and forecast agree. Where no skill was found, all
+        deals have one win probability, but the timing still knows that an old deal is won less often than a
+        new one: then what it says of winning by then counts, as far as the probability allows.
+        """
+        if self.timing is None or days <= 0.0 or not len(self.rows):
+            return np.zeros(len(self.rows))
+        at = np.full((len(self.rows), 1), days)
+        if self.signal:
+            return self.timing.won_share_by(at)[:, 0]
+        chance = np.maximum(self.win_probability[self.rows], 1e-12)
+        share: Floats = np.minimum(self.timing.won_by(at)[:, 0] / chance, 1.0)
+        return share
 
 
 def deal_chances(model: OutcomeModel, prepared: Prepared, snapshots: Snapshots) -> Chances:
@@ -119,6 +138,7 @@ def deal_chances(model: OutcomeModel, prepared: Prepared, snapshots: Snapshots) 
         amount=seen.amount,
         expected_amount=expected_amount(model, seen.amount),
         stage=stage_names(model.spec, seen.stage),
+        signal=model.signal,
     )
 
 

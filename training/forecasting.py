@@ -38,8 +38,8 @@ Ints = npt.NDArray[np.int64]
 HORIZONS = (7.0, 14.0, 28.0, 56.0, 91.0, 182.0)
 #: Moments that are replayed, at most, and how far back; open deals that are asked at each, at most.
 _MOMENTS, _SPAN_DAYS, _MOST_DEALS = 30, 540.0, 3_000
-#: Replays of a horizon below which it is not judged.
-_FEWEST = 3
+#: Replays of a horizon below which it is not judged; wins known at a moment below which it is not replayed.
+_FEWEST, _FEWEST_WINS = 3, 20
 #: The level wanders so much in a week, and is known so well before anything is seen; in log revenue.
 _DRIFT, _PRIOR = 0.03, 0.1
 #: The shock is believed to be this before anything is seen, as firmly as so many periods would show.
@@ -131,7 +131,8 @@ def replay(
     for back in range(weeks * _MOMENTS, 0, -weeks):
         now = evidence.now - back * 7 * DAY
         reachable = [horizon for horizon in HORIZONS if horizon <= back * 7]
-        if now <= evidence.recorded.min() + 28 * DAY or not reachable:
+        known_wins = (evidence.is_won & (evidence.closed < now)).sum()
+        if known_wins < _FEWEST_WINS or not reachable:
             continue
         open_then = np.flatnonzero(
             (evidence.recorded < now) & (evidence.closed >= now) & _still_there(evidence, now)
@@ -144,14 +145,9 @@ def replay(
         place = some[chances.rows]
         amount = _believed(evidence, chances, place, typical)
         asked = _Asked(evidence, place, chances.win_probability[chances.rows], amount, share, now)
-        timing = chances.timing
         to_come = _to_come(evidence, model, now, max(reachable))
         for horizon in reachable:
-            within = (
-                np.zeros(0)
-                if timing is None or not len(chances.rows)
-                else timing.won_share_by(np.full((len(chances.rows), 1), horizon))[:, 0]
-            )
+            within = chances.won_share_by(horizon)
             found[horizon].append(asked.against(within, to_come, horizon, float(back)))
     return found
 

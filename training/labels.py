@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from crm.history import LEAD_OUTCOME, History
+from crm.moments import NEVER
+from crm.observed import outcomes_since
 
 OPEN, WON, LOST = 0, 1, 2
 
@@ -22,7 +24,6 @@ _LEAD_WON = {
 _CHOSEN_BY = "lead_outcome_chosen_by"
 
 _DAY = np.timedelta64(1, "D").astype("timedelta64[us]").astype("int64")
-_NEVER = np.iinfo("int64").max
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,20 @@ class Labels:
         ``OPEN`` (censored), ``WON`` or ``LOST``.
     observed : ndarray of float64, shape (n,)
         Days from ``as_of`` for which the record could have been seen to close.
+    entered : ndarray of float64, shape (n,), optional
+        Days from ``as_of`` after which the history records outcomes at all; before, an open record says
+        nothing. Without it, always.
     """
 
     durations: npt.NDArray[np.float64]
     events: npt.NDArray[np.int8]
     observed: npt.NDArray[np.float64]
+    entered: npt.NDArray[np.float64] | None = None
 
     def take(self, rows: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> Labels:
         """Give the labels of these rows."""
-        return Labels(self.durations[rows], self.events[rows], self.observed[rows])
+        entered = None if self.entered is None else self.entered[rows]
+        return Labels(self.durations[rows], self.events[rows], self.observed[rows], entered)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Outcomes:
         An outcome whose moment is not known.
     definition : str
         What counts as won, in words, and who chose it where somebody did.
+    since : int
+        Microseconds since 1970 from which on outcomes were recorded at all; 0 for always.
     """
 
     record_ids: pd.Index
@@ -70,6 +78,7 @@ class Outcomes:
     ended: npt.NDArray[np.int64]
     untimed: npt.NDArray[np.bool_]
     definition: str
+    since: int = 0
 
 
 def outcomes(history: History, entity: str) -> Outcomes:
@@ -93,7 +102,10 @@ def outcomes(history: History, entity: str) -> Outcomes:
     events, ended, untimed = _purchases(history) if by_deals else _recorded(records)
     gone = _micros(records["gone_at"])
     lost_sight = (events == OPEN) & (gone < ended)
-    return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition)
+    timed = ~untimed
+    closed = np.where(events != OPEN, ended, NEVER)[timed]
+    since = outcomes_since(_micros(records["recorded_at"])[timed], closed)
+    return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition, since)
 
 
 def with_lead_outcome(history: History, lead_outcome: str) -> History:
@@ -122,13 +134,14 @@ def label(found: Outcomes, record_ids: pd.Series, as_of: pd.Series, until: pd.Ti
         End of observation; what happened at or after it is censored.
     """
     rows = found.record_ids.get_indexer(pd.Index(record_ids))
-    end = min(until.value // 1000, _NEVER)
+    end = min(until.value // 1000, NEVER)
     ended = np.minimum(found.ended[rows], end)
     events = np.where(found.ended[rows] < end, found.events[rows], OPEN).astype("int8")
     start = pd.DatetimeIndex(as_of).as_unit("us").asi8
     durations = np.maximum(ended - start, 0) / _DAY
     seen = np.where((events == OPEN) & (ended < end), ended, end)
-    return Labels(durations, events, np.maximum(seen - start, 0) / _DAY)
+    entered = np.maximum(found.since - start, 0) / _DAY
+    return Labels(durations, events, np.maximum(seen - start, 0) / _DAY, entered)
 
 
 def _lead_definition(history: History) -> tuple[bool, str]:
@@ -143,7 +156,7 @@ def _lead_definition(history: History) -> tuple[bool, str]:
 
 def _micros(moments: pd.Series) -> npt.NDArray[np.int64]:
     index = pd.DatetimeIndex(moments).as_unit("us")
-    return np.where(index.isna(), _NEVER, index.asi8)
+    return np.where(index.isna(), NEVER, index.asi8)
 
 
 def _recorded(
@@ -152,7 +165,7 @@ def _recorded(
     outcome = records["outcome"]
     events = np.select([outcome.eq("won"), outcome.eq("lost")], [WON, LOST], OPEN).astype("int8")
     ended = _micros(records["closed_recorded_at"].fillna(records["closed_at"]))
-    return events, ended, (events != OPEN) & (ended == _NEVER)
+    return events, ended, (events != OPEN) & (ended == NEVER)
 
 
 def _purchases(history: History) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -167,10 +180,10 @@ def _purchases(history: History) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.i
     all_lost = by_lead["event"].min() == LOST
     last_lost = by_lead["ended"].max()[all_lost]
     ids = leads["lead_id"]
-    bought_at = bought.reindex(ids, fill_value=_NEVER).to_numpy("int64")
-    deal_lost_at = last_lost.reindex(ids, fill_value=_NEVER).to_numpy("int64")
+    bought_at = bought.reindex(ids, fill_value=NEVER).to_numpy("int64")
+    deal_lost_at = last_lost.reindex(ids, fill_value=NEVER).to_numpy("int64")
     # A lead handed on as a deal is open until the deal ends; one closed without a deal ends by its own word.
-    lost_at = np.where(own == LOST, own_ended, np.where(own == WON, deal_lost_at, _NEVER))
-    events = np.where(bought_at < _NEVER, WON, np.where(lost_at < _NEVER, LOST, OPEN)).astype("int8")
+    lost_at = np.where(own == LOST, own_ended, np.where(own == WON, deal_lost_at, NEVER))
+    events = np.where(bought_at < NEVER, WON, np.where(lost_at < NEVER, LOST, OPEN)).astype("int8")
     ended = np.where(events == WON, bought_at, lost_at)
     return events, ended, np.zeros(len(leads), bool)

@@ -36,13 +36,15 @@ def person_periods(labels: Labels, edges: Sequence[float]) -> PersonPeriods:
     """Spread snapshots over the intervals that were observed whole.
 
     An interval counts only when observation lasted to its end: one that was cut short would show the records
-    that closed in it and hide those that did not.
+    that closed in it and hide those that did not. So does one that began before outcomes were recorded.
     """
     snapshots, intervals, outcomes = [], [], []
     closed = labels.events != OPEN
     for interval, (low, high) in enumerate(pairwise(edges)):
         # A closing in the very instant of the snapshot belongs to the first interval.
         at_risk = (labels.durations > low) | (interval == 0)
+        if labels.entered is not None:
+            at_risk &= labels.entered <= low
         rows = np.flatnonzero(at_risk & (labels.observed >= high))
         ends_here = closed[rows] & (labels.durations[rows] <= high)
         snapshots.append(rows)

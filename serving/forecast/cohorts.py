@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crm.moments import DAY
+from crm.moments import DAY, NEVER
+from crm.observed import outcomes_since
 from serving.week import days_of, passed
 
 Floats = NDArray[np.float64]
@@ -95,8 +96,10 @@ def learn_cohorts(
     money = np.nan_to_num(money)
     born = _clock(recorded, rhythm)
     reach = _clock(np.array([now]), rhythm)[0] - born
+    since = outcomes_since(recorded, np.where(ended, np.maximum(closed, recorded), NEVER))
+    entry = np.maximum(_clock(np.array([since]), rhythm)[0] - born, 0.0)
     age = np.where(ended, np.maximum(_clock(np.minimum(closed, now), rhythm) - born, 0.0), reach)
-    revenue, wins = _incidence(age, reach, ended, won, weights, money)
+    revenue, wins = _incidence(age, reach, entry, ended, won, weights, money)
     longest = int(np.searchsorted(_STEPS, age.max(initial=0.0), side="right")) + 1
     return Cohorts(
         _STEPS[:longest], revenue[:longest], wins[:longest], amount[priced], weights[priced], rhythm
@@ -104,7 +107,7 @@ def learn_cohorts(
 
 
 def _incidence(
-    age: Floats, reach: Floats, ended: Flags, won: Flags, weights: Floats, money: Floats
+    age: Floats, reach: Floats, entry: Floats, ended: Flags, won: Flags, weights: Floats, money: Floats
 ) -> tuple[Floats, Floats]:
     """Give the revenue and the wins of one deal by each step of age."""
     size = len(_STEPS)
@@ -112,17 +115,22 @@ def _incidence(
     last = np.searchsorted(_STEPS, age, side="left")
     whole = np.searchsorted(_STEPS, reach, side="right") - 1
     counted = ended & (last <= whole)
-    # At risk in step k (from _STEPS[k - 1] to _STEPS[k]): not ended before, and watched through it.
+    # At risk in step k (from _STEPS[k - 1] to _STEPS[k]): not ended before, and watched all through it.
+    enters = np.where(entry > 0.0, np.searchsorted(_STEPS, entry, side="left") + 1, 0)
     final = np.where(counted, last, np.minimum(whole, np.where(ended, last - 1, whole)))
-    leaves: Floats = np.bincount(np.minimum(final, size - 1), weights, minlength=size).astype(np.float64)
-    at_risk = np.cumsum(leaves[::-1])[::-1]
-    inside = counted & (last < size)
+    there = enters <= np.minimum(final, size - 1)
+    comes = np.bincount(enters[there], weights[there], minlength=size).astype(np.float64)
+    leaves = np.bincount(np.minimum(final, size - 1)[there], weights[there], minlength=size).astype(
+        np.float64
+    )
+    at_risk = np.cumsum(comes) - np.concatenate([[0.0], np.cumsum(leaves)[:-1]])
+    inside = counted & (last < size) & there
 
     def sums(value: Floats) -> Floats:
         return np.bincount(last[inside], value[inside], minlength=size).astype(np.float64)
 
     closing, winning, bringing = sums(weights), sums(weights * won), sums(weights * won * money)
-    safe = np.where(at_risk > 0, at_risk, 1.0)
+    safe = np.where(at_risk > 1e-9, at_risk, 1.0)
     stay = np.concatenate([[1.0], np.cumprod(1.0 - np.minimum(closing / safe, 1.0))[:-1]])
     revenue: Floats = np.cumsum(stay * bringing / safe)
     wins: Floats = np.cumsum(stay * winning / safe)

@@ -45,10 +45,7 @@ class OpenDeals:
 
         The hazard's timing, at the level that past forecasts of that horizon came out at.
         """
-        timing = self.chances.timing
-        if timing is None or days <= 0.0 or not len(self.place):
-            return np.zeros(len(self.place))
-        share = timing.won_share_by(np.full((len(self.place), 1), days))[:, 0]
+        share = self.chances.won_share_by(days)
         level = float(self.model.level(np.array([days]))[0])
         held: Floats = np.clip(share * level, 0.0, 1.0)
         return held
