@@ -158,11 +158,12 @@ def _lift(holds: npt.NDArray[np.bool_], first: tuple[int, ...], last: int) -> tu
 
 def _together(evidence: Evidence, period: Period, what: str) -> pd.DataFrame:
     """Give one figure of each rule, in total and in each group; the rules are those of the total."""
-    baskets = baskets_of(evidence, period)
+    baskets = evidence.once(("baskets", period), lambda: baskets_of(evidence, period))
+    rules = evidence.once(("rules", period), lambda: frequent_rules(baskets))
     groups = evidence.group(baskets.records) if evidence.can_group(baskets.records) else None
     named = [TOTAL] if groups is None else [TOTAL, *sorted({*evidence.groups, *groups})]
     rows = []
-    for first, last in frequent_rules(baskets):
+    for first, last in rules:
         detail = f"{' + '.join(baskets.products[place] for place in first)} → {baskets.products[last]}"
         for group in named:
             rows_of = slice(None) if group == TOTAL or groups is None else (groups == group).to_numpy()

@@ -119,6 +119,10 @@ def customers_over(evidence: Evidence, period: Period) -> tuple[pd.DataFrame, Cu
         begun.
     CustomerBase
     """
+    return evidence.once(("customers", period), lambda: _customers_over(evidence, period))
+
+
+def _customers_over(evidence: Evidence, period: Period) -> tuple[pd.DataFrame, CustomerBase]:
     base = customer_base(evidence, period)
     start, end = in_micros(period.start), min(in_micros(period.end), in_micros(evidence.as_of))
     rows = base.rows[base.rows["start"] < end] if end > start else base.rows.iloc[:0]
@@ -128,9 +132,9 @@ def customers_over(evidence: Evidence, period: Period) -> tuple[pd.DataFrame, Cu
     local = first.reindex(accounts.index).dt.tz_convert(ZoneInfo(evidence.zone))
     accounts["cohort"] = [f"{day.year}-Q{(day.month + 2) // 3}" for day in local]
     before, after, revenue = base.at(start), base.at(end), base.during(start, max(end, start))
-    accounts["was"] = accounts.index.isin(before.index)
-    accounts["is"] = accounts.index.isin(after.index)
+    accounts["was"] = before.index.get_indexer(accounts.index) >= 0
+    accounts["is"] = after.index.get_indexer(accounts.index) >= 0
     for name, values in (("before", before), ("after", after), ("revenue", revenue)):
         accounts[name] = values.reindex(accounts.index).fillna(0.0)
-    accounts["lost"] = accounts.index.isin(revenue.index) & ~accounts["is"]
+    accounts["lost"] = (revenue.index.get_indexer(accounts.index) >= 0) & ~accounts["is"]
     return accounts.reset_index(drop=True), base

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,14 @@ import pandas as pd
 from crm.errors import InputError
 from crm.groups import TOTAL, can_group, group_of
 from crm.history import History, empty_frame, utc
-from crm.known import known_at, known_time
+from crm.known import closing_time, known_at, known_time
 from crm.money import Rates, in_currency
 from crm.periods import Period
 from crm.schema import ACTIVITIES, DEALS, LEADS, TABLES, Table
 from features.kpis.answers import hours_to_answer
 from features.kpis.stays import stage_stays
+
+Found = TypeVar("Found")
 
 #: The column of leads and deals that holds the group that was asked for, where they have it.
 GROUP = "_group"
@@ -99,7 +102,7 @@ class Evidence:
         linked to any lead, when the CRM records it as won.
         """
         leads = self._grouped(self.records.leads, LEADS)
-        return leads.assign(converted=converted(self.records))
+        return leads.assign(converted=converted(self.records).array)
 
     @cached_property
     def deals(self) -> pd.DataFrame:
@@ -177,25 +180,43 @@ class Evidence:
         last = self.as_of - pd.Timedelta(microseconds=1)
         return in_currency(amounts, currencies, moments.fillna(last), self.rates, self.zone)
 
-    def deals_at(self, moment: pd.Timestamp) -> Evidence:
-        """Give the evidence on deals as of an earlier moment: what was known by ``as_of``, as it held then.
+    def open_deals_at(self, moment: pd.Timestamp) -> Evidence:
+        """Give the evidence on the deals open at an earlier moment: what was known of them, as it held then.
 
-        The stages of leads are not rolled back, which would take as long as all the rest: ask
-        :attr:`lead_stays`.
+        It holds no other deals, and nothing but their accounts, leads and owners beside them; the stages of
+        leads are not rolled back. To roll back what is not asked for would take as long as all the rest.
         """
         if moment >= self.as_of:
             return self
-        found = self._earlier.get(moment)
-        if found is None:
-            changes = self.records.changes
-            kept = changes[(changes["entity"] != "lead") | (changes["field"] != "stage")]
-            known = known_at(replace(self.records, changes=kept), moment)
-            found = replace(self, records=known, as_of=moment, other_groups=self.groups)
-            self._earlier[moment] = found
+        return self.once(("open deals", moment), lambda: self._open_deals_at(moment))
+
+    def _open_deals_at(self, moment: pd.Timestamp) -> Evidence:
+        deals, changes = self.records.deals, self.records.changes
+        ended = closing_time(deals).where(deals["outcome"].notna(), deals["gone_at"])
+        timeless = deals["outcome"].notna() & ended.isna()
+        deals = deals[~(ended < moment) & ~timeless].reset_index(drop=True)
+        of_deal = (changes["entity"] == "deal").to_numpy(dtype=bool, copy=True)
+        of_deal[of_deal] = _places(deals["deal_id"], changes.loc[of_deal, "record_id"]) >= 0
+        others = (changes["entity"] != "deal") & (changes["field"] != "stage")
+        kept = {
+            "users": self.records.users,
+            "accounts": self.records.accounts,
+            "leads": self.records.leads,
+            "deals": deals,
+            "changes": changes[of_deal | others].reset_index(drop=True),
+        }
+        known = known_at(History.of(kept, self.records.facts), moment)
+        return replace(self, records=known, as_of=moment, other_groups=self.groups)
+
+    def once(self, key: Hashable, make: Callable[[], Found]) -> Found:
+        """Give what ``make`` gives, made the first time and kept for KPIs that need the same."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: Found = self._kept[key]
         return found
 
     @cached_property
-    def _earlier(self) -> dict[pd.Timestamp, Evidence]:
+    def _kept(self) -> dict[Hashable, Any]:
         return {}
 
 
@@ -267,8 +288,21 @@ def converted(records: History) -> pd.Series:
     linked = records.deals["lead_id"]
     asked = records.facts.get(_LEAD_OUTCOME, "deals" if linked.notna().any() else "leads")
     if asked == "deals":
-        return records.leads["lead_id"].isin(linked[records.deals["outcome"] == "won"])
+        return linked_leads(records, linked[records.deals["outcome"] == "won"])
     return (records.leads["outcome"] == "won").fillna(False).astype(bool)
+
+
+def linked_leads(records: History, lead_ids: pd.Series) -> pd.Series:
+    """Say of each lead whether it is among these, some of which may be missing.
+
+    Returns
+    -------
+    Series of bool, shape (n_leads,)
+    """
+    places = _places(records.leads["lead_id"], lead_ids.dropna())
+    found = np.zeros(len(records.leads), dtype=bool)
+    found[places[places >= 0]] = True
+    return pd.Series(found, index=records.leads.index)
 
 
 def within(moments: pd.Series, period: Period) -> pd.Series:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from crm.periods import Period
 from features.kpis.aggregates import noted, ratio_rows, sum_rows
-from features.kpis.evidence import Evidence, within
+from features.kpis.evidence import Evidence, linked_leads, within
 from features.kpis.kpi import Kpi
 
 _QUALIFIED = re.compile(r"(?<![a-z])(qualified|qualifiée?s?|mql|sql)(?![a-z])", re.IGNORECASE)
@@ -49,10 +50,10 @@ def qualified(evidence: Evidence) -> pd.Series:
         With the index of the leads of the evidence.
     """
     leads, stays = evidence.leads, evidence.lead_stays
-    reached = set(leads.loc[_is_qualified(evidence, leads["stage"]), "lead_id"])
-    passed = stays.loc[_is_qualified(evidence, stays["stage"]), "row"]
-    reached |= set(leads["lead_id"].take(passed.to_numpy(dtype="int64")))
-    return leads["converted"] | leads["lead_id"].isin({*reached, *evidence.deals["lead_id"].dropna()})
+    has_deal = linked_leads(evidence.records, evidence.deals["lead_id"]).to_numpy()
+    passed = np.zeros(len(leads), dtype=bool)
+    passed[stays.loc[_is_qualified(evidence, stays["stage"]), "row"].to_numpy(dtype=np.intp)] = True
+    return leads["converted"] | _is_qualified(evidence, leads["stage"]) | passed | has_deal
 
 
 def _is_qualified(evidence: Evidence, stages: pd.Series) -> pd.Series:

@@ -22,13 +22,13 @@ _STOCK = (
 
 def open_deals(evidence: Evidence, period: Period) -> pd.DataFrame:
     """Number of open deals."""
-    then = evidence.deals_at(period.end)
+    then = evidence.open_deals_at(period.end)
     return sum_rows(then, open_in(then))
 
 
 def pipeline_value(evidence: Evidence, period: Period) -> pd.DataFrame:
     """Value of open deals."""
-    then = evidence.deals_at(period.end)
+    then = evidence.open_deals_at(period.end)
     deals = open_in(then)
     values = value_of(then, deals)
     return noted(sum_rows(then, deals, values), without_amount(values))
@@ -36,7 +36,7 @@ def pipeline_value(evidence: Evidence, period: Period) -> pd.DataFrame:
 
 def pipeline_by_stage(evidence: Evidence, period: Period) -> pd.DataFrame:
     """Value of open deals in each stage."""
-    then = evidence.deals_at(period.end)
+    then = evidence.open_deals_at(period.end)
     deals = open_in(then)
     values = value_of(then, deals)
     rows = sum_rows(then, deals, values, detail=deals["stage"].fillna(NOBODY))
@@ -46,7 +46,7 @@ def pipeline_by_stage(evidence: Evidence, period: Period) -> pd.DataFrame:
 def pipeline_coverage(evidence: Evidence, period: Period) -> pd.DataFrame:
     """How many times the open deals that are due cover what is missing of the quota."""
     is_over = evidence.as_of >= period.end
-    then = evidence.deals_at(period.start) if is_over else evidence
+    then = evidence.open_deals_at(period.start) if is_over else evidence
     deals = open_in(then)
     deals = deals[~(deals["expected_close_at"] >= period.end)]
     values = value_of(then, deals)

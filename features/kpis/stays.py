@@ -43,8 +43,10 @@ def stage_stays(known: History, entity: str) -> pd.DataFrame:
         pd.DataFrame({"row": moves["row"], "stage": moves["new_value"], "entered": moves["changed_at"]}),
     ]
     stays = pd.concat(parts, ignore_index=True).sort_values("row", kind="stable", ignore_index=True)
-    after = stays.groupby("row", sort=False)[["stage", "entered"]].shift(-1)
-    stays = stays.assign(left=after["entered"], to=after["stage"])
+    goes_on = stays["row"] == stays["row"].shift(-1)
+    stays = stays.assign(
+        left=stays["entered"].shift(-1).where(goes_on), to=stays["stage"].shift(-1).where(goes_on)
+    )
     stays = _closed(stays, records)
     return stays[stays["stage"].notna()].reset_index(drop=True)
 
