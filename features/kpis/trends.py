@@ -15,10 +15,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from crm.errors import InputError
+from crm.errors import InputError, NotEnoughData
 from crm.history import History, utc
 from crm.money import Rates
-from crm.periods import Period
+from crm.periods import Period, split
 from features.kpis.catalogue import KPIS, chosen
 from features.kpis.evidence import KpiSettings
 from features.kpis.measure import measure_kpis
@@ -43,11 +43,54 @@ COLUMNS: Final = (
     "side",
     "verdict",
 )
+#: A series looks back so many periods: three years of months.
+MOST_PERIODS: Final = 37
 #: Units of numbers that are neither money nor durations.
 _PLAIN_UNITS = frozenset({"ratio", "count", "times", "per deal", "points", "months"})
 #: After so many periods of that many days a season returns.
 _SEASONS = ((300, 1), (80, 4), (27, 12), (6, 52), (0, 7))
 _KEYS = ["kpi", "group", "detail"]
+
+
+def past_periods(
+    history: History,
+    as_of: pd.Timestamp,
+    unit: str,
+    *,
+    zone: str = "UTC",
+    fiscal_start: int = 1,
+    most: int = MOST_PERIODS,
+) -> list[Period]:
+    """Give the calendar periods that are over, from the first whole one of the history on.
+
+    Parameters
+    ----------
+    history : History
+    as_of : Timestamp
+        With a time zone.
+    unit : {"day", "week", "month", "quarter", "year"}
+    zone, fiscal_start
+        As in :func:`crm.periods.split`.
+    most : int
+        So many at most, the last ones.
+
+    Raises
+    ------
+    NotEnoughData
+        Where no whole period of the history is over.
+    """
+    moment = utc(as_of)
+    created = pd.concat([history.leads["created_at"], history.deals["created_at"]])
+    first = created[created < moment].min()
+    if not pd.isna(first):
+        every = split(Period(first, moment, "the history"), unit, zone, fiscal_start)
+        over = [period for period in every if period.start >= first and period.end <= moment]
+        if over:
+            return over[-most:]
+    raise NotEnoughData(
+        f"no whole {unit} of leads or deals is over at {moment.isoformat()}: ask for shorter periods, or "
+        "as of a later moment"
+    )
 
 
 def measure_series(
