@@ -15,8 +15,10 @@ from vigie import (
     kpi_commands,
     ledger_commands,
     model_commands,
+    risk_commands,
     score_commands,
     serve_command,
+    trend_commands,
 )
 from vigie.door import Door
 
@@ -67,6 +69,7 @@ def make_app() -> typer.Typer:
     app.command("import", rich_help_panel=_HISTORY)(history_commands.import_)
     app.command("doctor", rich_help_panel=_HISTORY)(history_commands.doctor)
     app.command("kpis", rich_help_panel=_HISTORY)(kpi_commands.kpis)
+    app.command("trends", rich_help_panel=_HISTORY)(trend_commands.trends)
     app.command("upgrade", rich_help_panel=_HISTORY)(history_commands.upgrade)
     app.command("simulate", rich_help_panel=_HISTORY)(history_commands.simulate)
     app.command("train", rich_help_panel=_MODELS)(model_commands.train)
@@ -84,6 +87,7 @@ def make_app() -> typer.Typer:
     ledger.command("moved")(ledger_commands.moved)
     ledger.command("accuracy")(ledger_commands.accuracy)
     app.add_typer(ledger, name="ledger", rich_help_panel=_FORECAST)
+    app.command("risks", rich_help_panel=_FORECAST)(risk_commands.risks)
     app.command("serve", rich_help_panel=_SCORES)(serve_command.serve)
     app.command("demo", rich_help_panel=_SCORES)(demo_command.demo)
     return app
