@@ -23,22 +23,39 @@ _HEADS = {
     "fr": ("KPI", "valeur", "intervalle à 95 %", "sur", "en cours", "objectif", "atteint"),
 }
 _WORDS = {
-    "en": {"as_of": "As of", "detail": "Stages and channels of each group are in --json and --out."},
-    "fr": {"as_of": "État au", "detail": "Le détail par étape et canal de chaque groupe : --json ou --out."},
+    "en": {
+        "as_of": "As of",
+        "detail": "Stages and channels of each group are in --json and --out.",
+        "none": "Without any record: ",
+    },
+    "fr": {
+        "as_of": "État au",
+        "detail": "Le détail par étape et canal de chaque groupe : --json ou --out.",
+        "none": "Sans aucun enregistrement : ",
+    },
 }
 
 
 def kpi_text(rows: pd.DataFrame, language: Language) -> RenderableType:
-    """Give rows of KPIs as a table: what each value stands on for one period, side by side for several."""
+    """Give rows of KPIs as a table: what each value stands on for one period, side by side for several.
+
+    KPIs that found no record in any period are named below it, in one line, where others found some.
+    """
+    from features.kpis import KPIS
+
     periods = list(dict.fromkeys(rows["period"]))
     words = _WORDS[language]
     # By group, what a KPI is apart by would fill screens: there, only the total has it.
     hidden = (rows["group"] != "total") & (rows["detail"] != "")
-    shown = rows[~hidden]
+    found = rows.groupby("kpi")["n"].sum() > 0
+    is_found = rows["kpi"].map(found if found.any() else ~found)
+    shown = rows[~hidden & is_found]
     table = _one_period(shown, language) if len(periods) == 1 else _side_by_side(shown, periods, language)
     title = periods[0] if len(periods) == 1 else f"{periods[0]} … {periods[-1]}"
     parts: list[RenderableType] = [Text(title, style="bold"), table]
-    parts += [Text(f"{note}", style="yellow") for note in _notes(rows, language)]
+    parts += [Text(f"{note}", style="yellow") for note in _notes(shown, language)]
+    if missing := [KPIS[name].label(language) for name in dict.fromkeys(rows.loc[~is_found, "kpi"])]:
+        parts.append(Text(words["none"] + ", ".join(missing) + ".", style="dim"))
     if hidden.any():
         parts.append(Text(words["detail"], style="dim"))
     parts.append(Text(f"{words['as_of']} {show(rows['as_of'].iloc[0])}.", style="dim"))

@@ -26,13 +26,13 @@ def lead_activation_rate(evidence: Evidence, period: Period) -> pd.DataFrame:
     # A lead younger than the limit is not counted, even if answered: its unanswered peers cannot be either.
     is_old = hours_between(leads["created_at"], evidence.as_of) >= limit
     rows = ratio_rows(evidence, leads, is_old & (hours <= limit), is_old, censored=~is_old)
-    return noted(noted(rows, f"within {limit:g} hours"), untimed(evidence.leads))
+    return noted(noted(rows, f"within {limit:g} hours"), _note(evidence))
 
 
 def lead_response_time(evidence: Evidence, period: Period) -> pd.DataFrame:
     """Median time to the first answer, of leads that were answered."""
     leads = cohort(evidence, period)
-    return median_rows(evidence, leads, evidence.answer_hours.loc[leads.index])
+    return noted(median_rows(evidence, leads, evidence.answer_hours.loc[leads.index]), _note(evidence))
 
 
 def lead_response_time_km(evidence: Evidence, period: Period) -> pd.DataFrame:
@@ -40,7 +40,14 @@ def lead_response_time_km(evidence: Evidence, period: Period) -> pd.DataFrame:
     leads = cohort(evidence, period)
     hours = evidence.answer_hours.loc[leads.index]
     seen = hours_between(leads["created_at"], leads["gone_at"].fillna(evidence.as_of))
-    return survival_rows(evidence, leads, hours.fillna(seen), hours.notna())
+    return noted(survival_rows(evidence, leads, hours.fillna(seen), hours.notna()), _note(evidence))
+
+
+def _note(evidence: Evidence) -> str:
+    """Give a remark on leads without a time, else on a history that does not say what was done with them."""
+    if not evidence.is_known.any() and len(evidence.leads):
+        return "the history has no activities: only closings and changes of stage count as answers"
+    return untimed(evidence.leads)
 
 
 KPIS = (

@@ -37,6 +37,8 @@ def format_value(value: float, unit: str, language: Language = "en") -> str:
     ('12.3 days', '2.5 ×', '–')
     >>> format_value(1234.6, "EUR per day", "fr")
     '1\\u202f235 EUR par jour'
+    >>> format_value(3.0, "currency"), format_value(3.0, "currency per day")
+    ('3', '3 per day')
     """
     if math.isnan(value):
         return "–"
@@ -49,14 +51,17 @@ def format_value(value: float, unit: str, language: Language = "en") -> str:
     if unit in ("hours", "days", "months", "points", "per deal", "times"):
         return f"{_number(value, 1, language)} {_unit(unit, language)}"
     digits = 2 if abs(value) < 100 and not float(value).is_integer() else 0
-    return f"{_number(value, digits, language)} {_unit(unit, language)}"
+    # Where the history names no currency, nothing is said of it.
+    return (
+        f"{_number(value, digits, language)} {_unit(unit.removeprefix('currency'), language).strip()}".strip()
+    )
 
 
 def _unit(unit: str, language: Language) -> str:
     if language == "fr":
         for english, french in _UNITS_FR.items():
             unit = unit.replace(english, french)
-        return unit.replace("currency", "unités monétaires")
+        return unit
     return unit.replace("times", "×")
 
 

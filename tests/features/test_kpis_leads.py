@@ -257,6 +257,13 @@ def test_an_answer_recorded_late_is_known_late_and_counts_when_it_happened() -> 
     assert total(known, "lead_response_time", "2026-03-04T01:00Z")["value"] == 9
 
 
+def test_a_history_without_activities_says_that_answers_are_not_seen() -> None:
+    """Only closings count then, and a rate made of those alone has a remark."""
+    found = total(history(leads=LEADS), "lead_activation_rate")
+    assert found["numerator"] == 0
+    assert "the history has no activities" in found["note"]
+
+
 def test_one_lead_is_enough() -> None:
     """One record gives every KPI of leads a value, or says that there is none; none fails."""
     known = history(leads={"lead_id": ["L1"], "created_at": at("03-02T00")})

@@ -118,7 +118,10 @@ def test_a_person_reads_a_table(vigie: Any, store: Path, rates: Path) -> None:
     assert "Revenue won 1,450 EUR" in text
     assert "50.0%" in text
     assert "As of 2026-03-31 22:30:01 UTC." in text
-    assert "the history has no changes of a deal's stage" in text
+    assert "Without any record: New leads, Lead conversion rate" in text
+    assert "New leads 0" not in text
+    alone = vigie.say(*asked, "--kpi", "deal_stage_conversion")
+    assert "the history has no changes of a deal's stage" in alone
     french = vigie.say(*asked, "--language", "fr", "--kpi", "win_rate", "--every", "week")
     assert "Taux de réussite" in french
     assert "2026-W13" in french
