@@ -213,9 +213,7 @@ def average_basket(evidence: Evidence, period: Period) -> pd.DataFrame:
     orders = orders[within(orders["ordered_at"], period)]
     amounts = evidence.in_currency(orders["amount"], orders["currency"], orders["ordered_at"])
     missing = int(amounts.isna().sum())
-    return noted(
-        mean_rows(evidence, orders, amounts), f"{missing} orders without an amount" if missing else ""
-    )
+    return noted(mean_rows(evidence, orders, amounts), f"{missing} without an amount" if missing else "")
 
 
 def products_per_basket(evidence: Evidence, period: Period) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def test_the_range_of_lift_holds_its_level(both: float, first: float, second: fl
 
 
 def test_lift_of_what_is_never_bought_is_unknown() -> None:
-    """Nothing bought: no lift; never together: zero without a range; always together: no error of rounding."""
+    """Nothing bought: no lift; never together: zero without a range; always together: one, exactly."""
     assert np.isnan(lift_range(0, 0, 5, 10)).all()
     assert lift_range(0, 3, 5, 10)[0] == 0
     assert np.isnan(lift_range(0, 3, 5, 10)[1:]).all()

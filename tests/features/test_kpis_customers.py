@@ -38,7 +38,7 @@ def total(known: History, name: str, as_of: str = LATER, **options: Any) -> dict
 
 
 #: A stays and grows by a second contract; B leaves in February; C shrinks; D comes in February and leaves in
-#: March; E left before the quarter. A and B came in 2024-Q1, C in 2024-Q3, E in 2023-Q4, D in the quarter itself.
+#: March; E left before the quarter. A and B came in 2024-Q1, C in 2024-Q3, E in 2023-Q4, D in the quarter.
 CONTRACTS = {
     "subscription_id": ["A1", "A2", "B1", "C1", "C2", "D1", "E1"],
     "account_id": ["A", "A", "B", "C", "C", "D", "E"],
