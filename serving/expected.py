@@ -142,6 +142,28 @@ def deal_chances(model: OutcomeModel, prepared: Prepared, snapshots: Snapshots) 
     )
 
 
+def joined(parts: list[Chances]) -> Chances:
+    """Join the chances of consecutive parts of what was asked."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    timings = [part.timing for part in parts if part.timing is not None]
+    timing = None
+    if timings:
+        won, lost = (np.concatenate([getattr(one, name) for one in timings]) for name in ("won", "lost"))
+        timing = Timing(timings[0].edges_days, won, lost)
+    return Chances(
+        record_id=[record for part in parts for record in part.record_id],
+        as_of=np.concatenate([part.as_of for part in parts]),
+        missing=[why for part in parts for why in part.missing],
+        rows=np.concatenate([part.rows + start for part, start in zip(parts, starts[:-1], strict=True)]),
+        win_probability=np.concatenate([part.win_probability for part in parts]),
+        timing=timing,
+        amount=np.concatenate([part.amount for part in parts]),
+        expected_amount=np.concatenate([part.expected_amount for part in parts]),
+        stage=[stage for part in parts for stage in part.stage],
+        signal=parts[0].signal,
+    )
+
+
 def look_up(model: OutcomeModel, prepared: Prepared, asked: Snapshots) -> Seen:
     """Read what was known of snapshots, and which of them the model may score."""
     missing = why_missing(prepared, asked)

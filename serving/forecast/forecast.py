@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from crm.errors import InputError
 from crm.groups import TOTAL
 from crm.history import History, utc
 from crm.money import Rates
 from crm.periods import Period
+from features import Prepared
 from serving.bundle import ModelBundle
 from serving.forecast import simulation
 from serving.forecast.evidence import Evidence, check_reach, gather
@@ -105,6 +107,7 @@ def forecast(
     as_of: pd.Timestamp,
     periods: Sequence[Period],
     *,
+    prepared: Prepared | None = None,
     by: str | None = None,
     level: float = 0.8,
     rates: Rates | None = None,
@@ -123,6 +126,8 @@ def forecast(
     as_of : Timestamp with a time zone
     periods : sequence of Period
         Past, running or to come.
+    prepared : Prepared, optional
+        The history made ready for the model of deals, where that is at hand.
     by : str, optional
         What to group by, as :func:`crm.groups.group_of` knows it.
     level : float
@@ -162,7 +167,7 @@ def forecast(
     for period in asked:
         check_reach(evidence, period)
     learned = bundle.forecast or ForecastModel()
-    deals = open_deals(evidence, history, model, learned)
+    deals = open_deals(evidence, history if prepared is None else prepared, model, learned)
     to_come = new_deals(evidence, asked, winning_rhythm(model))
     names = sorted({str(name) for name in evidence.groups}) if by is not None else []
     groups = (TOTAL, *names)
@@ -171,7 +176,9 @@ def forecast(
         period_rows(evidence, deals, period, table, _expected_new(to_come, moment, period)[0], groups)
         for period, table in zip(asked, tables, strict=True)
     ]
-    simulated = _simulate(evidence, deals, to_come, asked, rows, names, draws, seed)
+    # The draws have threads of their own; those of the linear algebra would only stand in their way.
+    with threadpool_limits(1):
+        simulated = _simulate(evidence, deals, to_come, asked, rows, names, draws, seed)
     quota = quotas(evidence, asked, groups, by)
     for place, period in enumerate(asked):
         ends = widened(level, days_after(moment, period.end), past_errors)

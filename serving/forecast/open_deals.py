@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +13,17 @@ from crm.errors import NotEnoughData
 from crm.history import History
 from crm.periods import Period
 from features import Prepared, Snapshots, prepare_records
-from serving.expected import Chances, deal_chances
+from serving.expected import Chances, deal_chances, joined
 from serving.forecast.evidence import Evidence
+from serving.forecast.simulation import THREADS
 from serving.forecast_model import ForecastModel, TypicalAmount
 from serving.outcome_model import OutcomeModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+#: Deals a thread from which parts pay.
+_MANY = 5_000
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,25 @@ def open_deals(
     ids = evidence.deals["deal_id"].iloc[place].tolist()
     now = np.full(len(ids), evidence.now).view("datetime64[us]")
     prepared = history if isinstance(history, Prepared) else prepare_records(history, model.spec, ids)
-    chances = deal_chances(model, prepared, Snapshots(ids, now))
+    chances = _in_parts(model, prepared, Snapshots(ids, now))
     place = place[chances.rows]
     factor = 1.0 if model.amount is None else model.amount.factor
     amount = evidence.amount[place] * factor
     typical = typical_amounts(evidence, place, learned.typical)
     return OpenDeals(place, chances, np.where(np.isnan(amount), typical, amount), learned)
+
+
+def _in_parts(model: OutcomeModel, prepared: Prepared, asked: Snapshots) -> Chances:
+    """Ask for the chances of many deals in parts, one a thread; of each deal they are the same."""
+    size = -(-len(asked.record_id) // THREADS)
+    if size < _MANY:
+        return deal_chances(model, prepared, asked)
+    parts = [
+        Snapshots(asked.record_id[first : first + size], asked.as_of[first : first + size])
+        for first in range(0, len(asked.record_id), size)
+    ]
+    with ThreadPoolExecutor(THREADS) as pool:
+        return joined(list(pool.map(lambda part: deal_chances(model, prepared, part), parts)))
 
 
 def typical_amounts(evidence: Evidence, place: Ints, typical: TypicalAmount | None) -> Floats:

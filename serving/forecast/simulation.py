@@ -7,6 +7,7 @@ past ones. A deal's draws are the same whatever the deals are grouped by, so gro
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 #: Deals whose fates are drawn together, so that memory stays flat.
-CHUNK = 2048
+CHUNK = 512
+#: Threads that draw; what they draw does not depend on their number.
+THREADS = 2
 #: Chances at which a deal's wait would be infinitely short are cut here.
 _NEARLY_SURE = 1.0 - 1e-9
 #: New sales drawn in one period at most; beyond, each stands for several.
@@ -76,27 +79,35 @@ def draw_open(
     ndarray of shape (periods, n_groups, draws)
     """
     n_draws = shocks.shape[1]
-    drawn = np.zeros((len(parts), n_groups, n_draws))
-    rates = [tuple(_rate(chance) for chance in (part.before, part.by_end)) for part in parts]
-    streams = np.random.SeedSequence(seed).spawn(-(-len(amount) // CHUNK) or 1)
-    for number, first in enumerate(range(0, len(amount), CHUNK)):
-        rows = slice(first, first + CHUNK)
+    rates = [(_rate(part.before), _rate(part.by_end)) for part in parts]
+    firsts = range(0, len(amount), CHUNK)
+    streams = np.random.SeedSequence(seed).spawn(max(len(firsts), 1))
+
+    def draw(number: int) -> Floats:
+        rows = slice(firsts[number], firsts[number] + CHUNK)
         rng = np.random.default_rng(streams[number])
         waits = rng.standard_exponential((len(amount[rows]), n_draws), dtype=np.float32)
-        money = np.broadcast_to(amount[rows, None].astype(np.float32), waits.shape)
+        # One row a group, so that a product of matrices sums each group's sales.
+        belongs = np.zeros((n_groups, len(waits)))
+        belongs[group[rows], np.arange(len(waits))] = amount[rows]
+        size = None
         if spread > 0.0:
             noise = rng.standard_normal(waits.shape, dtype=np.float32)
-            money = money * np.exp(np.float32(spread) * noise - np.float32(spread**2 / 2))
-        order = np.argsort(group[rows], kind="stable")
-        ordered = group[rows][order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+            size = np.exp(np.float32(spread) * noise - np.float32(spread**2 / 2))
+        found = np.empty((len(parts), n_groups, n_draws))
         for place, (begin, end) in enumerate(rates):
             factor = shocks[place].astype(np.float32)[None, :]
             won = waits < end[rows, None].astype(np.float32) * factor
             if (begin[rows] > 0).any():
                 won &= waits >= begin[rows, None].astype(np.float32) * factor
-            brought = np.where(won, money, np.float32(0.0))[order]
-            drawn[place, ordered[starts]] += np.add.reduceat(brought, starts, axis=0, dtype=np.float64)
+            found[place] = belongs @ (won.astype(np.float64) if size is None else won * size)
+        return found
+
+    drawn = np.zeros((len(parts), n_groups, n_draws))
+    with ThreadPoolExecutor(THREADS) as pool:
+        # In the order of the deals, so that the sums do not depend on who was ready first.
+        for found in pool.map(draw, range(len(firsts))):
+            drawn += found
     return drawn
 
 
