@@ -17,7 +17,7 @@ from crm.store import Store
 #: Every command, with what it needs to get as far as its help.
 COMMANDS = [
     ["import"], ["doctor"], ["upgrade"], ["simulate"], ["train"], ["report"], ["promote"], ["backtest"],
-    ["serve"], ["demo"], ["score"], ["score", "leads"], ["score", "deals"],
+    ["serve"], ["demo"], ["score"], ["score", "leads"], ["score", "deals"], ["forecast"],
     ["ledger"], ["ledger", "list"], ["ledger", "show"], ["ledger", "moved"], ["ledger", "accuracy"],
 ]  # fmt: skip
 #: Libraries that take long to load, and that help needs none of.
