@@ -159,7 +159,7 @@ def test_of_two_targets_the_one_recorded_last_counts_as_soon_as_it_is_known() ->
 
 
 def test_only_the_same_period_counts_unless_prorating_is_asked_for() -> None:
-    """January has 31 of the quarter's 90 in 90 days; the quarter the sum of its months, if none is missing."""
+    """January has 31 of 90 for the quarter's 90 days; the quarter its months' sum, if none is missing."""
     known = company({"value": 90.0})
     january = parse_period("2025-01")
     rows = measured(known, period=january).reset_index()
