@@ -58,11 +58,17 @@ def _above(won: pd.DataFrame, now: pd.DataFrame, rules: RiskRules, least: float)
     limits = pd.DataFrame(
         {"n_won": by_stage.size(), "limit": by_stage.quantile(rules.quantile, interpolation="higher")}
     )
-    found = now.merge(limits, how="left", left_on="stage", right_index=True)
+    found = _beside(now, limits)
     found["n_won"] = found["n_won"].fillna(0).astype("int64")
     found["is_claimed"] = found["n_won"] >= rules.fewest_won
     found["limit"] = found["limit"].clip(lower=least).astype("float64")
     return found.assign(is_flagged=found["is_claimed"] & (found["measure"] > found["limit"]))
+
+
+def _beside(now: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
+    """Set what is known of each deal's stage beside it."""
+    of_stage = limits.reindex(pd.Index(now["stage"]))
+    return now.assign(**{str(name): of_stage[name].to_numpy() for name in limits.columns})
 
 
 def _below(won: pd.DataFrame, now: pd.DataFrame, rules: RiskRules, needed: float) -> pd.DataFrame:
@@ -74,7 +80,7 @@ def _below(won: pd.DataFrame, now: pd.DataFrame, rules: RiskRules, needed: float
     limits = pd.DataFrame(
         {"n_won": by_stage.size(), "share": by_stage["had"].mean(), "ripe": by_stage["days"].median()}
     )
-    found = now.merge(limits, how="left", left_on="stage", right_index=True)
+    found = _beside(now, limits)
     found["n_won"] = found["n_won"].fillna(0).astype("int64")
     found["is_claimed"] = (found["n_won"] >= rules.fewest_won) & (found["share"] >= rules.usual)
     lacks = (found["measure"] < needed) & (found["days"] >= found["ripe"])

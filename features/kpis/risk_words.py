@@ -162,7 +162,7 @@ def _days(days: float) -> Pair:
     >>> _days(45.2), _days(1.04)
     (('45 days', '45 jours'), ('1.0 days', '1,0 jour'))
     """
-    text = f"{days:,.0f}" if days >= 10 else f"{days:.1f}"
+    text = f"{days:,.0f}" if days >= 10 or days == round(days) else f"{days:.1f}"
     french = text.replace(",", "\u00a0").replace(".", ",")
     return f"{text} day{'' if text == '1' else 's'}", f"{french} jour{'s' if days >= 2 else ''}"
 
