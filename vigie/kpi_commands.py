@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.text import Text
 
-from vigie.console import Steps, output, print_json
+from crm.errors import Problem, list_problems
+from vigie.console import Steps, errors, output, print_json
 from vigie.histories import read_history
 from vigie.moments import clock, read_moment
 from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption
@@ -117,9 +119,9 @@ def kpis(
 
     asked = chosen(kpi or None)
     if definitions:
-        facts = [{name: getattr(one, name) for name in _DEFINED} for one in asked]
+        defined = [{name: getattr(one, name) for name in _DEFINED} for one in asked]
         if json:
-            print_json({"kpis": facts})
+            print_json({"kpis": defined})
         else:
             output().print(definitions_text(asked, language))
         return
@@ -146,10 +148,14 @@ def kpis(
         rows.insert(1, "label", [_label(name, language) for name in rows["kpi"]])
         if out is not None:
             write_table(rows, out)
+    problems = _uncounted_targets(known, now)
     if json:
-        print_json({"as_of": now, "by": by, "file": out, "rows": rows.to_dict("records")})
+        facts = {"as_of": now, "by": by, "file": out, "rows": rows.to_dict("records")}
+        print_json(facts | {"target_findings": [vars(problem) for problem in problems]})
         return
     output().print(kpi_text(rows, language))
+    if problems:
+        errors().print(Text(list_problems(problems), style="yellow"), soft_wrap=True)
     if out is not None:
         output().print(f"Rows: {out}", soft_wrap=True)
 
@@ -173,6 +179,15 @@ def _label(name: str, language: Literal["en", "fr"]) -> str:
     from features.kpis import KPIS
 
     return KPIS[name].label(language)
+
+
+def _uncounted_targets(known: History, as_of: pd.Timestamp) -> list[Problem]:
+    """Name the targets known then that cannot count."""
+    from features.kpis import KPIS
+    from features.kpis.targets import target_findings
+
+    targets = known.targets[known.targets["recorded_at"] < as_of]
+    return target_findings(targets, known.users, list(KPIS))
 
 
 def _just_after(known: History) -> pd.Timestamp:
