@@ -64,6 +64,13 @@ def kpis(
     reply_days: Annotated[
         float, typer.Option("--reply-days", help="Within how many days a prospect's action is a reply.")
     ] = 7.0,
+    inactive_days: Annotated[
+        float,
+        typer.Option(
+            "--inactive-days",
+            help="How long after an order an account still is a customer, where there are no subscriptions.",
+        ),
+    ] = 365.0,
     qualified_stage: Annotated[
         list[str] | None,
         typer.Option(
@@ -127,7 +134,7 @@ def kpis(
         return
     if out is not None:
         check_out(out)
-    settings = KpiSettings(answer_hours, reply_days, tuple(qualified_stage or ()))
+    settings = KpiSettings(answer_hours, reply_days, tuple(qualified_stage or ()), inactive_days)
     read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
     with Steps() as steps:
         steps.begin("reading the history")
