@@ -14,7 +14,7 @@ from crm.errors import BundleError
 Floats = NDArray[np.float64]
 
 #: Spread of the common shock where a history could not show one, in log revenue.
-USUAL_SHOCK = 0.15
+USUAL_SHOCK = 0.2
 
 
 @dataclass(frozen=True)

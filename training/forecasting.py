@@ -1,14 +1,14 @@
 """Replay forecasts of the past, to learn at what level they came out and how far they may be off.
 
 The deals open at each past moment are asked for their chances as they were then, and what they brought since
-is held against it. The models know those outcomes, so the replays cannot show how good they are (the backtest
-does); they show where the sums of chances are off in time, and how much more the revenue of a whole period
-varies than the luck of single deals explains.
+is held against it. The models know those outcomes, so these replays show only where the sums of chances are
+off in time. How much more the revenue of a period varies than the luck of single deals explains is judged by
+hazards that were fitted from what was known then. How good all of it is, the backtest shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from crm.errors import VigieError
 from crm.history import History
 from crm.moments import DAY
 from crm.money import Rates
-from features import Snapshots, prepare
-from serving.expected import Chances, deal_chances
+from features import Prepared, Snapshots, prepare
+from serving.expected import Chances, deal_chances, look_up
 from serving.forecast.arrivals import forecast_arrivals
 from serving.forecast.cohorts import learn_cohorts
 from serving.forecast.evidence import Evidence, gather
@@ -29,6 +29,8 @@ from serving.forecast.new_deals import NewDeals, winning_rhythm
 from serving.forecast.open_deals import typical_amounts
 from serving.forecast_model import USUAL_SHOCK, ForecastModel, TypicalAmount
 from serving.outcome_model import OutcomeModel
+from serving.timing import Timing
+from training.rehearsed_hazards import HazardOfThen
 from training.typical import amount_spread, typical_amount
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +42,8 @@ HORIZONS = (7.0, 14.0, 28.0, 56.0, 91.0, 182.0)
 _MOMENTS, _SPAN_DAYS, _MOST_DEALS = 30, 540.0, 3_000
 #: Replays of a horizon below which it is not judged; wins known at a moment below which it is not replayed.
 _FEWEST, _FEWEST_WINS = 3, 20
+#: A period that brought so many times what was expected, or more, tells no more than that.
+_MOST_TIMES = 4.0
 #: The level wanders so much in a week, and is known so well before anything is seen; in log revenue.
 _DRIFT, _PRIOR = 0.03, 0.1
 #: The shock is believed to be this before anything is seen, as firmly as so many periods would show.
@@ -56,6 +60,8 @@ class Replay:
     open_expected, open_brought, new_expected, new_brought : float
     chance_variance : float
         Variance of the total that the luck of single deals explains.
+    then_expected : float
+        Of open deals, by a hazard fitted from what was known then; NaN where there is none.
     """
 
     weeks_ago: float
@@ -64,10 +70,16 @@ class Replay:
     new_expected: float
     new_brought: float
     chance_variance: float
+    then_expected: float = float("nan")
 
 
 def learn_forecast(
-    known: History, model: OutcomeModel, until: pd.Timestamp, seed: int, say: Callable[[str], None]
+    known: History,
+    model: OutcomeModel,
+    until: pd.Timestamp,
+    seed: int,
+    say: Callable[[str], None],
+    hazards: Sequence[HazardOfThen] = (),
 ) -> ForecastModel | None:
     """Learn the part of a bundle that forecasts need.
 
@@ -80,6 +92,8 @@ def learn_forecast(
     until : Timestamp
     seed : int
     say : callable
+    hazards : sequence of HazardOfThen
+        Oldest first; the errors of forecasts of then are judged by them.
 
     Returns
     -------
@@ -95,7 +109,7 @@ def learn_forecast(
         return None
     say("deals: replaying past forecasts")
     typical = typical_amount(evidence)
-    replays = replay(known, evidence, model, typical, seed)
+    replays = replay(known, evidence, model, typical, seed, hazards)
     horizons, levels, shocks, facts = [], [], [], []
     for horizon in HORIZONS:
         mine = replays.get(horizon, [])
@@ -120,7 +134,12 @@ def learn_forecast(
 
 
 def replay(
-    known: History, evidence: Evidence, model: OutcomeModel, typical: TypicalAmount | None, seed: int
+    known: History,
+    evidence: Evidence,
+    model: OutcomeModel,
+    typical: TypicalAmount | None,
+    seed: int,
+    hazards: Sequence[HazardOfThen] = (),
 ) -> dict[float, list[Replay]]:
     """Forecast from past moments, and hold the forecasts against what came, by horizon, oldest first."""
     span = (evidence.now - int(evidence.recorded.min())) / DAY
@@ -145,10 +164,11 @@ def replay(
         place = some[chances.rows]
         amount = _believed(evidence, chances, place, typical)
         asked = _Asked(evidence, place, chances.win_probability[chances.rows], amount, share, now)
+        of_then = _timing_of_then(hazards, model, prepared, Snapshots(ids, moments), now)
         to_come = _to_come(evidence, model, now, max(reachable))
         for horizon in reachable:
             within = chances.won_share_by(horizon)
-            found[horizon].append(asked.against(within, to_come, horizon, float(back)))
+            found[horizon].append(asked.against(within, of_then, to_come, horizon, float(back)))
     return found
 
 
@@ -163,7 +183,9 @@ class _Asked:
     share: float
     now: int
 
-    def against(self, within: Floats, to_come: NewDeals, horizon: float, back: float) -> Replay:
+    def against(
+        self, within: Floats, of_then: Timing | None, to_come: NewDeals, horizon: float, back: float
+    ) -> Replay:
         """Hold what was expected within a horizon against what came."""
         evidence, end = self.evidence, self.now + int(horizon * DAY)
         money, mine = np.nan_to_num(evidence.amount), self.amount
@@ -180,6 +202,9 @@ class _Asked:
             open_brought=float((won[self.place] * money[self.place]).sum()) / self.share,
             new_expected=revenue,
             new_brought=float(money[new].sum()),
+            then_expected=float("nan")
+            if of_then is None
+            else float((of_then.won_by(np.full((len(mine), 1), horizon))[:, 0] * mine).sum()) / self.share,
             chance_variance=float((chance * (1.0 - chance) * mine**2).sum()) / self.share**2
             + wins * per_sale**2 * spread,
         )
@@ -192,6 +217,17 @@ def _believed(evidence: Evidence, chances: Chances, place: Ints, typical: Typica
     """
     then = chances.expected_amount[chances.rows]
     return np.where(then > 0.0, then, typical_amounts(evidence, place, typical))
+
+
+def _timing_of_then(
+    hazards: Sequence[HazardOfThen], model: OutcomeModel, prepared: Prepared, asked: Snapshots, now: int
+) -> Timing | None:
+    """Give when these deals were to close by the last hazard fitted before; None where there was none."""
+    before = [one for one in hazards if one.since <= now]
+    if not before:
+        return None
+    seen = look_up(model, prepared, asked)
+    return before[-1].model.predict(seen.x, np.asarray(asked.as_of, "datetime64[us]")[seen.rows])
 
 
 def _to_come(evidence: Evidence, model: OutcomeModel, now: int, furthest: float) -> NewDeals:
@@ -226,12 +262,16 @@ def _level(replays: list[Replay], horizon: float, shock: float) -> float:
 def _shock(replays: list[Replay], horizon: float, level: float) -> float:
     """Give the standard deviation of the log of revenue beyond luck, drawn towards the usual one."""
     beyond = []
-    for one in replays:
-        expected = level * one.open_expected + one.new_expected
+    of_then = [one for one in replays if np.isfinite(one.then_expected)]
+    is_honest = len(of_then) >= _FEWEST
+    for one in of_then if is_honest else replays:
+        opened = one.then_expected if is_honest else level * one.open_expected
+        expected = opened + one.new_expected
         if expected <= 0.0:
             continue
-        ratio = np.log(np.clip((one.open_brought + one.new_brought) / expected, 0.2, 5.0))
-        beyond.append(ratio**2 - one.chance_variance / expected**2)
+        # Not in logs: they would make little of the few large sales by which most forecasts are missed.
+        error = min((one.open_brought + one.new_brought) / expected, _MOST_TIMES) - 1.0
+        beyond.append(error**2 - one.chance_variance / expected**2)
     if not beyond:
         return USUAL_SHOCK
     # Overlapping periods tell as much as those that do not overlap.

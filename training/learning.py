@@ -18,6 +18,7 @@ from training.hazard import choose_edges, fit_hazard
 from training.labels import LOST, OPEN, WON, Outcomes, outcomes
 from training.later import Verdict, Window, base_of, fit_completed, judge, open_window
 from training.marginal import Marginal, won_within
+from training.rehearsed_hazards import HazardOfThen, hazards_of_then
 from training.report import describe_model
 from training.samples import Sample, choose_rows, draw_snapshots, hold_out, make_sample, untimed_sample
 from training.settings import HazardSettings, TrainSettings
@@ -40,10 +41,13 @@ class Learned:
     model : OutcomeModel
     section : dict
         Plain JSON, the report's part about this kind of record.
+    hazards : tuple of HazardOfThen
+        Of deals, as they would have been fitted in the past.
     """
 
     model: OutcomeModel
     section: dict[str, Any]
+    hazards: tuple[HazardOfThen, ...] = ()
 
 
 def learn(
@@ -103,7 +107,12 @@ def learn(
     section = describe_model(
         model, facts, found.definition, settings, sample=sample, verdict=verdict, copy=copy
     )
-    return Learned(model, section)
+    hazards: tuple[HazardOfThen, ...] = ()
+    if entity == "deal" and not untimed:
+        say("deals: learning as of past moments")
+        end = np.datetime64(until.tz_localize(None), "us")
+        hazards = hazards_of_then(sample, found, end, settings.timing)
+    return Learned(model, section, hazards)
 
 
 def _facts(found: Outcomes) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from training.audit import Audit, audit
 from training.forecasting import learn_forecast
 from training.labels import with_lead_outcome
 from training.learning import learn
+from training.rehearsed_hazards import HazardOfThen
 from training.settings import TrainSettings
 
 ENTITIES = ("lead", "deal")
@@ -75,6 +76,7 @@ def train(
     sections: dict[str, Any] = {}
     audits: dict[str, Audit] = {}
     series: dict[str, Series] = {}
+    hazards: tuple[HazardOfThen, ...] = ()
     for entity in ENTITIES:
         records = known.leads if entity == "lead" else known.deals
         if len(records) == 0:
@@ -84,6 +86,7 @@ def train(
         learned = learn(known, entity, until, settings, audits[entity].excluded, say)
         if learned is not None:
             models[entity], sections[entity] = learned.model, learned.section
+            hazards = learned.hazards if entity == "deal" else hazards
             series[entity] = prepare(known, learned.model.spec).series
     if not models:
         raise NotEnoughData(
@@ -92,7 +95,7 @@ def train(
         )
     learned_forecast = None
     if "deal" in models:
-        learned_forecast = learn_forecast(known, models["deal"], until, settings.seed, say)
+        learned_forecast = learn_forecast(known, models["deal"], until, settings.seed, say, hazards)
     bundle = ModelBundle(
         models=models,
         created_at=(created_at or until).to_pydatetime(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,22 @@ import typer
 from vigie.console import Steps, output, print_json
 from vigie.histories import read_history
 from vigie.moments import clock, read_moment
-from vigie.options import DEFAULT_BUNDLE, DEFAULT_HISTORY, BundleOption, HistoryOption, JsonOption
+from vigie.options import (
+    DEFAULT_BUNDLE,
+    DEFAULT_HISTORY,
+    BundleOption,
+    CurrencyOption,
+    FiscalStartOption,
+    FromOption,
+    HistoryOption,
+    JsonOption,
+    PeriodsOption,
+    RatesOption,
+    RowsOption,
+    ToOption,
+    ZoneOption,
+    read_rates,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +45,9 @@ def forecast(
             "Default: just after the last thing that the history records.",
         ),
     ] = None,
-    period: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--period", metavar="PERIOD", help="2026-Q4, 2026-10, 2026-W40, 2026, FY2026. May be repeated."
-        ),
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="First day of a period; with --to.")
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="The period ends where this day begins.")
-    ] = None,
+    period: PeriodsOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     next_: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,25 +63,16 @@ def forecast(
         ),
     ] = None,
     level: Annotated[float, typer.Option("--level", help="Share of outcomes that a range is to hold.")] = 0.8,
-    currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CODE", help="Reporting currency; with --rates.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option("--rates", metavar="FILE", help="Rates by month (CSV: month,currency,rate)."),
-    ] = None,
-    zone: Annotated[str, typer.Option("--zone", help="Where days begin, such as Europe/Paris.")] = "UTC",
-    fiscal_start: Annotated[
-        int, typer.Option("--fiscal-start", min=1, max=12, help="Month in which the fiscal year begins.")
-    ] = 1,
+    currency: CurrencyOption = None,
+    rates: RatesOption = None,
+    zone: ZoneOption = "UTC",
+    fiscal_start: FiscalStartOption = 1,
     history: HistoryOption = DEFAULT_HISTORY,
     bundle: BundleOption = DEFAULT_BUNDLE,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep it in the ledger, so that its error will be known.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the rows: .csv, .csv.gz or .parquet.")
-    ] = None,
+    out: RowsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Forecast the revenue of a period: closed, from open deals, from deals to come; with an honest range.
@@ -92,17 +88,14 @@ def forecast(
     """
     if (from_ is None) != (to is None):
         raise typer.BadParameter("give both, or neither", param_hint="'--from' / '--to'")
-    if (currency is None) != (rates is None):
-        raise typer.BadParameter("give both, or neither", param_hint="'--currency' / '--rates'")
+    given_rates = read_rates(rates, currency)
     moment = None if as_of is None else read_moment(as_of, "--as-of")
-    from crm.money import Rates
     from serving.bundle import ModelBundle
     from serving.forecast import forecast as make
     from vigie.table_files import check_out, write_table
 
     if out is not None:
         check_out(out)
-    read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
     with Steps() as steps:
         steps.begin("reading the model bundle and the history")
         models = ModelBundle.load(bundle)
@@ -117,9 +110,9 @@ def forecast(
             periods,
             by=by,
             level=level,
-            rates=read_rates,
+            rates=given_rates,
             zone=zone,
-            past_errors=_past_errors(history, known, now, read_rates),
+            past_errors=_past_errors(history, known, now, given_rates),
         )
         kept = _keep(history, found) if keep else None
         if out is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,7 +11,20 @@ from crm.errors import Problem, list_problems
 from vigie.console import Steps, errors, output, print_json
 from vigie.histories import read_history
 from vigie.moments import clock, read_moment
-from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption
+from vigie.options import (
+    DEFAULT_HISTORY,
+    CurrencyOption,
+    FiscalStartOption,
+    FromOption,
+    HistoryOption,
+    JsonOption,
+    PeriodsOption,
+    RatesOption,
+    RowsOption,
+    ToOption,
+    ZoneOption,
+    read_rates,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,18 +34,9 @@ if TYPE_CHECKING:
 
 
 def kpis(
-    period: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--period", metavar="PERIOD", help="2026-Q4, 2026-10, 2026-W40, 2026, FY2026. May be repeated."
-        ),
-    ] = None,
-    from_: Annotated[
-        str | None, typer.Option("--from", metavar="DATE", help="First day of a period; with --to.")
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="DATE", help="The period ends where this day begins.")
-    ] = None,
+    period: PeriodsOption = None,
+    from_: FromOption = None,
+    to: ToOption = None,
     every: Annotated[
         Literal["day", "week", "month", "quarter", "year"] | None,
         typer.Option("--every", help="Measure each calendar day, week, … of the period, whole."),
@@ -80,17 +83,10 @@ def kpis(
             "Default: those whose name says so.",
         ),
     ] = None,
-    currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CODE", help="Reporting currency; with --rates.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option("--rates", metavar="FILE", help="Rates by month (CSV: month,currency,rate)."),
-    ] = None,
-    zone: Annotated[str, typer.Option("--zone", help="Where days begin, such as Europe/Paris.")] = "UTC",
-    fiscal_start: Annotated[
-        int, typer.Option("--fiscal-start", min=1, max=12, help="Month in which the fiscal year begins.")
-    ] = 1,
+    currency: CurrencyOption = None,
+    rates: RatesOption = None,
+    zone: ZoneOption = "UTC",
+    fiscal_start: FiscalStartOption = 1,
     history: HistoryOption = DEFAULT_HISTORY,
     language: Annotated[
         Literal["en", "fr"], typer.Option("--language", help="Language of the names.")
@@ -98,9 +94,7 @@ def kpis(
     definitions: Annotated[
         bool, typer.Option("--definitions", help="Say what each KPI is, covers and comes from; measure none.")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the rows: .csv, .csv.gz or .parquet.")
-    ] = None,
+    out: RowsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Measure KPIs of sales and customers, each with the counts behind it, as they were known at a moment.
@@ -115,10 +109,8 @@ def kpis(
     """
     if (from_ is None) != (to is None):
         raise typer.BadParameter("give both, or neither", param_hint="'--from' / '--to'")
-    if (currency is None) != (rates is None):
-        raise typer.BadParameter("give both, or neither", param_hint="'--currency' / '--rates'")
+    given_rates = read_rates(rates, currency)
     moment = None if as_of is None else read_moment(as_of, "--as-of")
-    from crm.money import Rates
     from features.kpis import KpiSettings, measure_kpis
     from features.kpis.catalogue import chosen
     from vigie.kpi_text import definitions_text, kpi_text
@@ -135,7 +127,6 @@ def kpis(
     if out is not None:
         check_out(out)
     settings = KpiSettings(answer_hours, reply_days, tuple(qualified_stage or ()), inactive_days)
-    read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
     with Steps() as steps:
         steps.begin("reading the history")
         known = read_history(history)
@@ -148,7 +139,7 @@ def kpis(
             now,
             names=[one.name for one in asked],
             by=by,
-            rates=read_rates,
+            rates=given_rates,
             zone=zone,
             settings=settings,
         )

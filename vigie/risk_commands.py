@@ -10,7 +10,16 @@ import typer
 from vigie.console import Steps, output, print_json
 from vigie.histories import read_history
 from vigie.moments import clock, read_moment
-from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption, LanguageOption
+from vigie.options import (
+    DEFAULT_HISTORY,
+    CurrencyOption,
+    HistoryOption,
+    JsonOption,
+    LanguageOption,
+    RatesOption,
+    RowsOption,
+    read_rates,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,19 +56,12 @@ def risks(
     fewest_won: Annotated[
         int, typer.Option("--fewest-won", min=1, help="With fewer won deals in a stage, nothing is claimed.")
     ] = 20,
-    currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CODE", help="Reporting currency; with --rates.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option("--rates", metavar="FILE", help="Rates by month (CSV: month,currency,rate)."),
-    ] = None,
+    currency: CurrencyOption = None,
+    rates: RatesOption = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Show so many deals on the terminal.")] = 20,
     history: HistoryOption = DEFAULT_HISTORY,
     language: LanguageOption = "en",
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the rows: .csv, .csv.gz or .parquet.")
-    ] = None,
+    out: RowsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find open deals at risk, each with the evidence and the revenue at stake.
@@ -72,10 +74,9 @@ def risks(
     vigie risks --as-of 2024-06-01 --quantile 0.95 --out risks.csv
     ```
     """
-    if (currency is None) != (rates is None):
-        raise typer.BadParameter("give both, or neither", param_hint="'--currency' / '--rates'")
+    given_rates = read_rates(rates, currency)
     moment = None if as_of is None else read_moment(as_of, "--as-of")
-    from crm.money import Rates, reporting_currency
+    from crm.money import reporting_currency
     from crm.observed import last_recorded
     from features.kpis.risk import deals_at_risk, risk_limits
     from features.kpis.risk_rules import RiskRules
@@ -85,7 +86,6 @@ def risks(
     if out is not None:
         check_out(out)
     rules = RiskRules(quantile=quantile, fewest_won=fewest_won)
-    read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
     with Steps() as steps:
         steps.begin("reading the history")
         known = read_history(history)
@@ -95,11 +95,11 @@ def risks(
             steps.begin("asking the model for the chances of the open deals")
             chances = _chances(bundle, known, now)
         steps.begin("holding open deals against those that were won")
-        found = deals_at_risk(known, now, chances, read_rates, rules)
+        found = deals_at_risk(known, now, chances, given_rates, rules)
         limits = risk_limits(known, now, rules)
         if out is not None:
             write_table(found, out)
-    unit = reporting_currency(known, read_rates)
+    unit = reporting_currency(known, given_rates)
     if json:
         deals = found.drop_duplicates("deal_id")
         print_json(

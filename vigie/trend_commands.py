@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -10,7 +9,18 @@ import typer
 from vigie.console import Steps, output, print_json
 from vigie.histories import read_history
 from vigie.moments import clock, read_moment
-from vigie.options import DEFAULT_HISTORY, HistoryOption, JsonOption, LanguageOption
+from vigie.options import (
+    DEFAULT_HISTORY,
+    CurrencyOption,
+    FiscalStartOption,
+    HistoryOption,
+    JsonOption,
+    LanguageOption,
+    RatesOption,
+    RowsOption,
+    ZoneOption,
+    read_rates,
+)
 
 
 def trends(
@@ -46,22 +56,13 @@ def trends(
             "Default: just after the last thing that the history records.",
         ),
     ] = None,
-    currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CODE", help="Reporting currency; with --rates.")
-    ] = None,
-    rates: Annotated[
-        Path | None,
-        typer.Option("--rates", metavar="FILE", help="Rates by month (CSV: month,currency,rate)."),
-    ] = None,
-    zone: Annotated[str, typer.Option("--zone", help="Where days begin, such as Europe/Paris.")] = "UTC",
-    fiscal_start: Annotated[
-        int, typer.Option("--fiscal-start", min=1, max=12, help="Month in which the fiscal year begins.")
-    ] = 1,
+    currency: CurrencyOption = None,
+    rates: RatesOption = None,
+    zone: ZoneOption = "UTC",
+    fiscal_start: FiscalStartOption = 1,
     history: HistoryOption = DEFAULT_HISTORY,
     language: LanguageOption = "en",
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the rows: .csv, .csv.gz or .parquet.")
-    ] = None,
+    out: RowsOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show where KPIs left the range that their own past made normal, and which segment is behind it.
@@ -73,12 +74,10 @@ def trends(
     vigie trends --every week --kpi leads_created --kpi win_rate --last 4 --json
     ```
     """
-    if (currency is None) != (rates is None):
-        raise typer.BadParameter("give both, or neither", param_hint="'--currency' / '--rates'")
+    given_rates = read_rates(rates, currency)
     if not 0 < level < 1:
         raise typer.BadParameter("give a share between 0 and 1", param_hint="'--level'")
     moment = None if as_of is None else read_moment(as_of, "--as-of")
-    from crm.money import Rates
     from crm.observed import last_recorded
     from features.kpis.anomalies import explain_flags
     from features.kpis.trends import find_trends, measure_series, past_periods
@@ -87,21 +86,20 @@ def trends(
 
     if out is not None:
         check_out(out)
-    read_rates = Rates.none() if rates is None or currency is None else Rates.read(rates, currency)
     with Steps() as steps:
         steps.begin("reading the history")
         known = read_history(history)
         now = moment if moment is not None else last_recorded(known, clock())
         periods = past_periods(known, now, every, zone=zone, fiscal_start=fiscal_start)
         steps.begin(f"measuring {len(periods)} periods, {periods[0].name} to {periods[-1].name}")
-        rows = measure_series(known, periods, now, names=kpi or None, by=by, rates=read_rates, zone=zone)
+        rows = measure_series(known, periods, now, names=kpi or None, by=by, rates=given_rates, zone=zone)
         steps.begin("making normal ranges from what came before")
         found = find_trends(rows, level, shown=last)
         flagged = found[found["is_flagged"]]
         if not explain:
             flagged = flagged.iloc[:0]
         steps.begin(f"looking for the segments behind {len(flagged)} flags")
-        segments = explain_flags(known, flagged, periods, rates=read_rates, zone=zone)
+        segments = explain_flags(known, flagged, periods, rates=given_rates, zone=zone)
         if out is not None:
             write_table(found, out)
     if json:
