@@ -42,7 +42,7 @@ def stage_weighted(evidence: Evidence, deals: OpenDeals, period: Period) -> Floa
     dated = (expected.notna() & (expected >= evidence.as_of)).to_numpy()
     inside = ((expected >= period.start) & (expected < period.end)).to_numpy()
     start, end = (days_after(evidence.as_of, moment) for moment in (period.start, period.end))
-    stages = _Stages.of(evidence)
+    stages = evidence.once("stages", lambda: _Stages.of(evidence))
     here = stages.now_in[deals.place]
     ever, within = stages.ever()[here], stages.within(start, end)[here]
     own = evidence.amount[deals.place]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from crm.periods import Period
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 #: An amount so many times the largest ever sold is a slip of the pen, where so many sales can tell.
 ABSURD, FEWEST_SALES = 100.0, 10
@@ -46,6 +49,8 @@ class Evidence:
         The group of each deal; all ``total`` without a grouping.
     notes : tuple of str
         What a reader of the forecast should know of the data.
+    made : dict
+        What was made of it already; see :meth:`once`.
     """
 
     history: History
@@ -60,6 +65,14 @@ class Evidence:
     currency: str
     groups: NDArray[np.object_]
     notes: tuple[str, ...]
+    made: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Give what is made of this evidence, the same for every period; made at the first asking."""
+        if name not in self.made:
+            self.made[name] = make()
+        found: T = self.made[name]
+        return found
 
     @property
     def history_of_deals(self) -> History:

@@ -90,16 +90,13 @@ def draw_open(
         # One row a group, so that a product of matrices sums each group's sales.
         belongs = np.zeros((n_groups, len(waits)))
         belongs[group[rows], np.arange(len(waits))] = amount[rows]
-        size = None
-        if spread > 0.0:
-            noise = rng.standard_normal(waits.shape, dtype=np.float32)
-            size = np.exp(np.float32(spread) * noise - np.float32(spread**2 / 2))
+        sold = [
+            _within(waits, begin[rows], end[rows], factors)
+            for (begin, end), factors in zip(rates, shocks, strict=True)
+        ]
+        size = None if spread == 0.0 else _sizes(np.logical_or.reduce(sold), spread, rng)
         found = np.empty((len(parts), n_groups, n_draws))
-        for place, (begin, end) in enumerate(rates):
-            factor = shocks[place].astype(np.float32)[None, :]
-            won = waits < end[rows, None].astype(np.float32) * factor
-            if (begin[rows] > 0).any():
-                won &= waits >= begin[rows, None].astype(np.float32) * factor
+        for place, won in enumerate(sold):
             found[place] = belongs @ (won.astype(np.float64) if size is None else won * size)
         return found
 
@@ -109,6 +106,23 @@ def draw_open(
         for found in pool.map(draw, range(len(firsts))):
             drawn += found
     return drawn
+
+
+def _within(waits: NDArray[np.float32], begin: Floats, end: Floats, shocks: Floats) -> NDArray[np.bool_]:
+    """Say which waits end in a period, shape (deals, draws)."""
+    factor = shocks.astype(np.float32)[None, :]
+    won: NDArray[np.bool_] = waits < end[:, None].astype(np.float32) * factor
+    if (begin > 0).any():
+        won &= waits >= begin[:, None].astype(np.float32) * factor
+    return won
+
+
+def _sizes(sold: NDArray[np.bool_], spread: float, rng: np.random.Generator) -> Floats:
+    """Draw what each sale brings against what was expected of it; only sales need one."""
+    size = np.zeros(sold.shape)
+    noise = rng.standard_normal(int(sold.sum()), dtype=np.float32)
+    size[sold] = np.exp(np.float32(spread) * noise - np.float32(spread**2 / 2))
+    return size
 
 
 def draw_new(
