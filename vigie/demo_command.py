@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.rule import Rule
@@ -16,9 +15,6 @@ from vigie.model_commands import ConfigOption, default_until, learn, print_repor
 from vigie.moments import clock, read_moment, show
 from vigie.serve_command import DEFAULT_PORT, PortOption, become_server, check_port, tell_address
 from vigie.top_records import render_top
-
-if TYPE_CHECKING:
-    from training.settings import TrainSettings
 
 _FOLDER = Path(".demo")
 _HOST = "127.0.0.1"
@@ -50,10 +46,10 @@ def demo(
         check_port(_HOST, port)
     from features import open_at
     from serving.scoring import score
-    from training.settings import read_settings
+    from training.settings import quick_settings, read_settings
     from vigie.score_commands import snapshots_at
 
-    settings = _quick() if config is None else read_settings(config)
+    settings = quick_settings() if config is None else read_settings(config)
     folder.mkdir(parents=True, exist_ok=True)
     bundle = folder / "bundle"
     with Steps() as steps:
@@ -81,15 +77,6 @@ def demo(
     if not no_serve:
         tell_address(_HOST, port, models.version)
         become_server(bundle, _HOST, port)
-
-
-def _quick() -> TrainSettings:
-    """Give the settings of a demo: fewer looks at the past than usual, so that it takes a minute."""
-    from training.settings import TrainSettings
-
-    usual = TrainSettings()
-    hazard = replace(usual.hazard, periods=50_000)
-    return replace(usual, every_days=14.0, snapshots=12_000, linear_rows=4_000, hazard=hazard)
 
 
 def _simulate(leads: int, folder: Path, steps: Steps) -> str:
