@@ -24,6 +24,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings(
         "ignore", message="The set_(bad|over|under) function", category=PendingDeprecationWarning
     )
+    # In a notebook, its progress bars ask for widgets that nothing here needs.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     import shap
 
 Floats = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from crm.history import History
     from crm.simulator import Truth
     from serving.bundle import ModelBundle
-    from training.backtest import BacktestSettings, Plan
+    from training.backtest import BacktestSettings, Done, Plan
     from training.settings import TrainSettings
 
 #: Every variable, and what it says.
@@ -35,7 +35,7 @@ VARIABLES: Mapping[str, str] = {
     "VIGIE_CUTOFFS": "how many past months to go back to, at most",
     "VIGIE_WORK": "the folder where finished cutoffs of the backtest are kept, to be taken up again",
 }
-LEADS, CUTOFFS, WORK = 2_000, 9, ".demo/notebooks"
+LEADS, CUTOFFS, WORK = 3_000, 9, ".demo"
 _SEED = 1
 #: Lengths of the periods that the backtest forecasts, and the distance of its cutoffs.
 _HORIZONS, _EVERY = ("1M", "1Q"), "1M"
@@ -145,6 +145,12 @@ def notebook_inputs(environ: Mapping[str, str]) -> NotebookInputs:
         work=Path(environ.get("VIGIE_WORK") or WORK),
         given_bundle=Path(bundle) if bundle else None,
     )
+
+
+def tell_cutoff(done: Done) -> None:
+    """Print that a cutoff is done, while the others are still to come."""
+    how = done.failure or ("taken up" if done.taken_up else f"{done.seconds:.0f} s")
+    print(f"{done.cutoff:%d %B %Y}: {how}", flush=True)
 
 
 def _count(environ: Mapping[str, str], name: str, default: int) -> int:
