@@ -129,7 +129,8 @@ def miss_plot(horizons: Sequence[Mapping[str, Any]]) -> Figure:
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(ylabel="mean miss, share of revenue (WAPE)", title="How far forecasts missed; shorter is better")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    if names:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
 
@@ -144,7 +145,7 @@ def coverage_plot(horizons: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, label="as promised")
-    shades = np.linspace(0.45, 1.0, max(len(horizons), 1))
+    shades = np.linspace(1.0, 0.45, len(horizons))
     for place, (one, shade) in enumerate(zip(horizons, shades, strict=True)):
         shift = 0.012 * (place - (len(horizons) - 1) / 2)
         promised = np.array([row["level"] for row in one["coverage"]]) + shift
