@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
@@ -93,7 +94,9 @@ def fan_plot(forecasts: pd.DataFrame, horizon: str) -> Figure:
     _money(axes, currency)
     title = f"Revenue of the next {length_in_words(horizon)}, as forecast at each cutoff"
     axes.set(title=title, xlabel="forecast made", ylim=(0, None))
-    figure.autofmt_xdate(rotation=0, ha="center")
+    dates = AutoDateLocator(maxticks=8)
+    axes.xaxis.set_major_locator(dates)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 

@@ -134,7 +134,7 @@ def backtest(
             plan,
             out,
             settings,
-            jobs=jobs or _cores(),
+            jobs=jobs or cores(),
             forecaster=None if no_forecast else forecast_as_served,
             finished=bar.finished,
             say=bar.say,
@@ -158,7 +158,7 @@ def backtest(
     _print(found, plan, out, facts)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Give how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -14,6 +14,7 @@ from crm.history import utc
 from crm.known import known_at
 from crm.money import Rates
 from crm.observed import last_recorded
+from vigie.backtest_commands import cores
 from vigie.histories import read_history
 from vigie.moments import clock
 
@@ -33,6 +34,7 @@ VARIABLES: Mapping[str, str] = {
     "VIGIE_CURRENCY": "the currency to report in, where amounts are in several; with VIGIE_RATES",
     "VIGIE_LEADS": "how many leads to simulate",
     "VIGIE_CUTOFFS": "how many past months to go back to, at most",
+    "VIGIE_JOBS": "how many of them at a time; one a core otherwise",
     "VIGIE_WORK": "the folder where finished cutoffs of the backtest are kept, to be taken up again",
 }
 LEADS, CUTOFFS, WORK = 3_000, 9, ".demo"
@@ -58,6 +60,8 @@ class NotebookInputs:
         None where amounts are in one currency.
     cutoffs : int
         How many past months the backtest goes back to, at most.
+    jobs : int
+        How many of them at a time, at most.
     work : Path
         Of the backtest.
     given_bundle : Path or None
@@ -69,6 +73,7 @@ class NotebookInputs:
     settings: TrainSettings
     rates: Rates
     cutoffs: int
+    jobs: int
     work: Path
     given_bundle: Path | None
 
@@ -142,6 +147,7 @@ def notebook_inputs(environ: Mapping[str, str]) -> NotebookInputs:
         settings=read_settings(Path(config)) if config else quick_settings(),
         rates=_rates(environ.get("VIGIE_RATES"), environ.get("VIGIE_CURRENCY")),
         cutoffs=_count(environ, "VIGIE_CUTOFFS", CUTOFFS),
+        jobs=_count(environ, "VIGIE_JOBS", cores()),
         work=Path(environ.get("VIGIE_WORK") or WORK),
         given_bundle=Path(bundle) if bundle else None,
     )

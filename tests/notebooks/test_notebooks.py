@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionError
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = ("01_history", "02_scores", "03_forecast", "04_peers")
 #: Small enough for a minute in all: two cutoffs, which the last notebook takes up from the one before.
-SIZE = {"VIGIE_LEADS": "600", "VIGIE_CUTOFFS": "2"}
+SIZE = {"VIGIE_LEADS": "600", "VIGIE_CUTOFFS": "2", "VIGIE_JOBS": "1"}
 SETTINGS = """
 every_days = 14
 snapshots = 1500

@@ -110,7 +110,7 @@ def test_a_short_history_is_judged_on_the_next_month(store: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "many", "1.5"])
-@pytest.mark.parametrize("name", ["VIGIE_LEADS", "VIGIE_CUTOFFS"])
+@pytest.mark.parametrize("name", ["VIGIE_LEADS", "VIGIE_CUTOFFS", "VIGIE_JOBS"])
 def test_a_count_that_is_none_is_named(name: str, text: str) -> None:
     """The message names the variable and its value."""
     with pytest.raises(InputError, match=f"{name} = '{text}': must be a whole number above zero"):
