@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
@@ -16,6 +15,7 @@ from crm.groups import TOTAL
 from serving.forecast.rows import range_names
 from training.backtest.charts import short_amount
 from training.backtest.words import METHODS, in_order, length_in_words
+from training.plot_axes import counted, date_ticks
 
 if TYPE_CHECKING:
     from serving.forecast import Forecast
@@ -83,6 +83,8 @@ def fan_plot(forecasts: pd.DataFrame, horizon: str) -> Figure:
     axes = figure.add_subplot()
     for low, high, share, shade in (("q100", "q900", 80, 0.18), ("q250", "q750", 50, 0.28)):
         axes.fill_between(at, rows[low], rows[high], color=_BLUE, alpha=shade, lw=0, label=f"{share}% range")
+        if len(rows) == 1:
+            axes.vlines(at, rows[low], rows[high], color=_BLUE, alpha=shade, linewidth=14)
     axes.plot(at, rows["mean"], "o-", color=_BLUE, markersize=4, label="forecast")
     for name in ("stage_weighted", "run_rate"):
         if rows[name].notna().any():
@@ -94,9 +96,7 @@ def fan_plot(forecasts: pd.DataFrame, horizon: str) -> Figure:
     _money(axes, currency)
     title = f"Revenue of the next {length_in_words(horizon)}, as forecast at each cutoff"
     axes.set(title=title, xlabel="forecast made", ylim=(0, None))
-    dates = AutoDateLocator(maxticks=8)
-    axes.xaxis.set_major_locator(dates)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
+    date_ticks(axes, rows["period_start"])
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
@@ -128,7 +128,7 @@ def miss_plot(horizons: Sequence[Mapping[str, Any]]) -> Figure:
             axes.annotate(text, foot, (0, 3), textcoords="offset points", ha="center", color=ink, fontsize=9)
     axes.set_xticks(
         range(len(horizons)),
-        [f"next {length_in_words(one['horizon'])}\n{one['n']} forecasts" for one in horizons],
+        [f"next {length_in_words(one['horizon'])}\n{counted(one['n'], 'forecast')}" for one in horizons],
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set(ylabel="mean miss, share of revenue (WAPE)", title="How far forecasts missed; shorter is better")
@@ -153,7 +153,7 @@ def coverage_plot(horizons: Sequence[Mapping[str, Any]]) -> Figure:
         shift = 0.012 * (place - (len(horizons) - 1) / 2)
         promised = np.array([row["level"] for row in one["coverage"]]) + shift
         held = np.array([row["value"] for row in one["coverage"]])
-        label = f"next {length_in_words(one['horizon'])}, {one['n']} forecasts"
+        label = f"next {length_in_words(one['horizon'])}, {counted(one['n'], 'forecast')}"
         axes.errorbar(
             promised,
             held,

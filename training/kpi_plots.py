@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from crm.groups import TOTAL
 from features.kpis import KPIS
 from training.backtest.charts import short_amount
+from training.plot_axes import date_ticks
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,9 +56,7 @@ def _draw(axes: Axes, name: str, rows: pd.DataFrame) -> None:
     axes.set_ylim(bottom - room if bottom < 0 else 0.0, top + room)
     percent = PercentFormatter(1.0, decimals=0)
     axes.yaxis.set_major_formatter(percent if unit == "ratio" else FuncFormatter(_short))
-    dates = AutoDateLocator(maxticks=7)
-    axes.xaxis.set_major_locator(dates)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(dates))
+    date_ticks(axes, rows["period_start"], most=6)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_title(KPIS[name].label_en if unit == "ratio" else f"{KPIS[name].label_en}, {unit}", fontsize=10)
     axes.legend(loc="best", frameon=False, fontsize=8)

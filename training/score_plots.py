@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from features import categorical_names, describe, format_value
 from serving.outcome_model import OutcomeModel
 from serving.scoring import Scores
+from training.plot_axes import counted, in_lines
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,7 +83,7 @@ def effects_plot(model: OutcomeModel, x: Floats, title: str, n: int = 6) -> Figu
             axes.set_xticks(codes, levels, rotation=30, ha="right", fontsize=8)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_title(describe(model.spec, name, "en"), fontsize=9)
+        axes.set_title(in_lines(describe(model.spec, name, "en")), fontsize=9)
         if place % _COLUMNS == 0:
             axes.set_ylabel("contribution, log-odds")
     return figure
@@ -102,7 +103,7 @@ def truth_plot(shown: Floats, true: Floats, title: str) -> Figure:
     figure = Figure(figsize=(5.2, 5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, top], [0, top], color="#999999", linewidth=1, label="the truth")
-    label = f"{both.sum():,} records"
+    label = counted(int(both.sum()), "record")
     axes.plot(true[both], shown[both], "o", color=_BLUE, markersize=4, alpha=0.5, label=label)
     percent = PercentFormatter(1.0, decimals=0)
     axes.xaxis.set_major_formatter(percent)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 
 from training.forecast_plots import coverage_plot, fan_plot, miss_plot, parts_plot
 
@@ -105,6 +107,19 @@ def test_what_came_is_drawn_where_it_is_known() -> None:
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.get_lines()}
     assert drawn == {"forecast": [10, 20, 30], "run rate": [5, 6, 7], "what came": [11, 19]}
     assert axes.get_title() == "Revenue of the next 1 month, as forecast at each cutoff"
+
+
+def test_a_single_cutoff_is_drawn_with_its_range() -> None:
+    """A band needs two points; one forecast has lines from end to end instead, and its date."""
+    row = {"horizon": "1M", "currency": "EUR", "mean": 10.0, "stage_weighted": NAN, "run_rate": NAN}
+    ends = {"q100": 2.0, "q250": 5.0, "q750": 15.0, "q900": 20.0}
+    start = pd.Timestamp("2024-01-08", tz="UTC")
+    judged = {"is_judged": True, "actual": 11.0, "period_start": start}
+    figure = fan_plot(pd.DataFrame([row | ends | judged]), "1M")
+    figure.savefig(io.BytesIO())
+    lines = [found for found in figure.axes[0].collections if isinstance(found, LineCollection)]
+    assert [[y for _, y in line.get_segments()[0]] for line in lines] == [[2.0, 20.0], [5.0, 15.0]]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["08 Jan 24"]
 
 
 def test_misses_are_told_for_each_method_and_horizon() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 
@@ -71,3 +73,10 @@ def test_each_kpi_has_its_own_plot_of_the_total() -> None:
 def test_no_kpi_is_an_empty_figure() -> None:
     """A history that is too short for any series is no error in the middle of a story."""
     assert trend_plot(trends().iloc[:0]).axes == []
+
+
+def test_a_single_period_is_drawn() -> None:
+    """A young history has one month, and a picture of it."""
+    figure = trend_plot(trends().iloc[:1])
+    figure.savefig(io.BytesIO())
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["Jan 2024"]
