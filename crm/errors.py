@@ -4,7 +4,10 @@
     ├── InputError            a file, record or field that cannot be used; says which, why and what to do
     │   ├── MappingError      the mapping file itself
     │   └── ExportError       the export that the mapping reads
-    ├── StoreError            the history store: missing, older, newer, locked, full
+    ├── StoreError            the history store: missing, older, newer
+    │   ├── StoreBusy         locked by somebody else, for longer than we wait
+    │   ├── StoreDown         cannot be reached
+    │   └── StoreFull         its disk takes no more
     ├── NotEnoughData         a question the history cannot answer yet
     ├── BundleError           a model bundle that cannot be loaded: cut, newer, altered
     └── TrackingError         the MLflow store: cannot be reached, or lacks what was asked of it
@@ -35,6 +38,18 @@ class ExportError(InputError):
 
 class StoreError(VigieError):
     """A history store that cannot be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """A history store that is locked by somebody else; the same may work in a moment."""
+
+
+class StoreDown(StoreError):
+    """A history store that cannot be reached; the same may work once it is there again."""
+
+
+class StoreFull(StoreError):
+    """A history store whose disk takes no more."""
 
 
 class NotEnoughData(VigieError):

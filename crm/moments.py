@@ -47,6 +47,7 @@ def in_micros(moment: Any) -> int:
     Parameters
     ----------
     moment : datetime, datetime64, ISO 8601 text, NaT or None
+        Or an int, which is in microseconds already.
 
     Returns
     -------
@@ -66,6 +67,8 @@ def in_micros(moment: Any) -> int:
     Traceback (most recent call last):
     crm.errors.InputError: moment 'soon' is not ISO 8601; write 2024-01-31T12:00:00+00:00
     """
+    if type(moment) is int:
+        return moment
     if moment is None or moment is pd.NaT:
         return MISSING
     if isinstance(moment, datetime):

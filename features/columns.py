@@ -17,6 +17,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
+#: Up to so many rows, each is read on its own; of more, each distinct text once.
+FEW = 16
+
+
 class Coded(NamedTuple):
     """A column of texts: one code a row, -1 for missing, and the text of each code."""
 
@@ -63,6 +67,9 @@ class Source(Protocol):
     def text(self, table: str, column: str) -> Coded:
         """Give a column as texts; all missing where the table has no such column."""
 
+    def parsed(self, table: str, column: str, read: Callable[[str], float]) -> Floats:
+        """Give a column of texts as numbers, NaN for missing."""
+
     def time(self, table: str, column: str) -> Ints:
         """Give a column as microseconds since 1970, MISSING where there is none."""
 
@@ -101,6 +108,10 @@ class FrameSource:
             texts = [_number_text(value) if isinstance(value, float) else str(value) for value in texts]
         return Coded(codes.astype(np.int64, copy=False), texts)
 
+    def parsed(self, table: str, column: str, read: Callable[[str], float]) -> Floats:
+        """Give a column of texts as numbers, NaN for missing."""
+        return self.text(table, column).parse(read)
+
     def time(self, table: str, column: str) -> Ints:
         """Give a column as microseconds since 1970, MISSING where there is none."""
         series = self._column(table, column)
@@ -119,10 +130,12 @@ class FrameSource:
 
 
 class RowSource:
-    """The rows of one request: a list of mappings for each table, without pandas."""
+    """The rows of one request: a list of mappings for each table, without pandas; a column is read once."""
 
     def __init__(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         self._tables = tables
+        self._texts: dict[tuple[str, str], Coded] = {}
+        self._times: dict[tuple[str, str], Ints] = {}
 
     def size(self, table: str) -> int:
         """Give the number of rows."""
@@ -130,31 +143,67 @@ class RowSource:
 
     def text(self, table: str, column: str) -> Coded:
         """Give a column as texts; all missing where the table has no such column."""
-        found: dict[str, int] = {}
-        codes = []
-        for row in self._tables.get(table, ()):
-            value = row.get(column)
-            if value is None or value != value:
-                codes.append(-1)
-                continue
-            text = value if isinstance(value, str) else _text(value)
-            codes.append(found.setdefault(text, len(found)))
-        return Coded(np.array(codes, np.int64), list(found))
+        found = self._texts.get((table, column))
+        if found is None:
+            values = [row.get(column) for row in self._tables.get(table, ())]
+            found = self._texts[table, column] = code(values)
+        return found
 
-    def time(self, table: str, column: str) -> Ints:
-        """Give a column as microseconds since 1970, MISSING where there is none."""
-        return np.array([in_micros(row.get(column)) for row in self._tables.get(table, ())], np.int64)
-
-    def number(self, table: str, column: str) -> Floats:
-        """Give a column as numbers, NaN where there is none."""
-        values = [row.get(column) for row in self._tables.get(table, ())]
+    def parsed(self, table: str, column: str, read: Callable[[str], float]) -> Floats:
+        """Give a column of texts as numbers, NaN for missing."""
+        rows = self._tables.get(table, ())
+        if len(rows) > FEW:
+            return self.text(table, column).parse(read)
+        values = [row.get(column) for row in rows]
         return np.array(
-            [np.nan if v is None else read_number(v) if isinstance(v, str) else float(v) for v in values],
+            [
+                np.nan if v is None or v != v else read(v if isinstance(v, str) else text_of(v))
+                for v in values
+            ],
             np.float64,
         )
 
+    def time(self, table: str, column: str) -> Ints:
+        """Give a column as microseconds since 1970, MISSING where there is none."""
+        found = self._times.get((table, column))
+        if found is None:
+            moments = [in_micros(row.get(column)) for row in self._tables.get(table, ())]
+            found = self._times[table, column] = np.array(moments, np.int64)
+        return found
 
-def _text(value: Any) -> str:
+    def number(self, table: str, column: str) -> Floats:
+        """Give a column as numbers, NaN where there is none."""
+        return numbers([row.get(column) for row in self._tables.get(table, ())])
+
+
+def code(values: list[Any]) -> Coded:
+    """Code texts by their first appearance; numbers count as their texts, None and NaN as missing."""
+    places: dict[Any, int] = dict.fromkeys(values, 0)
+    if not places:
+        return _NOTHING
+    levels: dict[str, int] = {}
+    for value in places:
+        if value is None or value != value:
+            places[value] = -1
+            continue
+        text = value if isinstance(value, str) else text_of(value)
+        places[value] = levels.setdefault(text, len(levels))
+    return Coded(np.fromiter(map(places.__getitem__, values), np.int64, len(values)), list(levels))
+
+
+def numbers(values: list[Any]) -> Floats:
+    """Give values as numbers; texts are read, None is NaN."""
+    return np.array(
+        [np.nan if v is None else read_number(v) if isinstance(v, str) else float(v) for v in values],
+        np.float64,
+    )
+
+
+_NOTHING = Coded(np.zeros(0, np.int64), [])
+
+
+def text_of(value: Any) -> str:
+    """Give a value of a category as its text."""
     return _number_text(value) if isinstance(value, float) else str(value)
 
 

@@ -127,8 +127,11 @@ def change_moves(changes: Changes, spec: FeatureSpec) -> Moves:
         ("expected_close_at", read_moment, 2, 3),
         ("amount", read_number, 4, 5),
     ):
-        rows = np.flatnonzero(changes.field.recode({field: 1}) == 1)
-        step = changes.new.take(rows).parse(read) - changes.old.take(rows).parse(read)
+        if field not in changes.field.levels:
+            continue
+        rows = (changes.field.codes == changes.field.levels.index(field)).nonzero()[0]
+        with np.errstate(invalid="ignore"):  # a number beyond all numbers may come after another
+            step = changes.new.take(rows).parse(read) - changes.old.take(rows).parse(read)
         detail[rows[step > 0]] = up
         detail[rows[step < 0]] = down
         if field == "expected_close_at":
@@ -177,9 +180,11 @@ def build_events(
         second = [getattr(m, column) if column else np.full(len(m.rank), -1) for m in moves]
         return np.concatenate([first, *second])[order]
 
+    nothing = [np.full(len(m.rank), -1, np.int16) for m in moves]
+
     def codes_of(first: Ints, column: str = "") -> Codes:
         # Small before they are put in order, which is what costs.
-        second = [getattr(m, column) if column else np.full(len(m.rank), -1) for m in moves]
+        second = [getattr(m, column) for m in moves] if column else nothing
         return np.concatenate([part.astype(np.int16) for part in (first, *second)])[order]
 
     work_codes = codes_of(work)
@@ -230,11 +235,11 @@ def sort_by_time(rank: Ints, time: Ints) -> Ints:
 def _newcomers(rank: Ints, user: Ints) -> Codes:
     """Give 0 at the first event of each user with each record, else -1."""
     code = np.full(len(rank), -1, np.int16)
-    rows = np.flatnonzero(user >= 0)
+    rows = (user >= 0).nonzero()[0]
     if len(rows):
         pair = rank[rows] * (int(user.max()) + 1) + user[rows]
         order = np.argsort(pair, kind="stable")
-        first = np.diff(pair[order], prepend=-1) != 0
+        first = _differs(pair[order])
         code[rows[order[first]]] = 0
     return code
 
@@ -247,37 +252,41 @@ def _work(rank: Ints, time: Ints, work: Codes, status: Codes) -> tuple[Ints, Int
     """
     pending, started = np.zeros(len(rank), np.int64), np.zeros(len(rank), np.int64)
     oldest = np.full(len(rank), MISSING, np.int64)
-    rows = np.flatnonzero(work >= 0)
+    rows = (work >= 0).nonzero()[0]
     if len(rows) == 0:
         return pending, started, oldest
     # At one moment, plans come before what fulfils them; the rows' order says nothing.
     rows = rows[np.lexsort((status[rows], time[rows], work[rows], rank[rows]))]
-    segment = np.cumsum(_differs(rank[rows]) | _differs(work[rows])) - 1
+    segment = (_differs(rank[rows]) | _differs(work[rows])).cumsum() - 1
     now, state = time[rows], status[rows]
     ended = (state == DONE) | (state == CANCELLED)
     waiting = _queue(segment, (state == SCHEDULED).astype(np.int64) - ended)
     running = _queue(segment, (state == STARTED).astype(np.int64) - ended)
-    planned = np.cumsum(state == SCHEDULED)
-    plans = np.flatnonzero(state == SCHEDULED)
+    planned = (state == SCHEDULED).cumsum()
+    plans = (state == SCHEDULED).nonzero()[0]
     since = np.full(len(rows), MISSING, np.int64)
     some = waiting > 0
     since[some] = now[plans[planned[some] - waiting[some]]]
     # Events of one moment become known together: each shows the state after the last of them.
-    last = np.flatnonzero(np.append(_differs(segment)[1:] | _differs(now)[1:], True))
-    shown = last[np.searchsorted(last, np.arange(len(rows)))]
+    ends = np.ones(len(rows), np.bool_)
+    np.logical_or(_differs(segment)[1:], _differs(now)[1:], out=ends[:-1])
+    last = ends.nonzero()[0]
+    shown = last[last.searchsorted(np.arange(len(rows)))]
     pending[rows], started[rows], oldest[rows] = waiting[shown], running[shown], since[shown]
     return pending, started, oldest
 
 
 def _differs(values: Ints | Codes) -> NDArray[np.bool_]:
     """Say where a value is not the one before; the first always."""
-    return np.append(True, values[1:] != values[:-1])
+    differs = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return differs
 
 
 def _queue(segment: Ints, step: Ints) -> Ints:
     """Give the length of a queue that never falls below zero, after each step, in each segment."""
-    total = np.cumsum(step)
-    first = np.flatnonzero(_differs(segment))
+    total = step.cumsum()
+    first = _differs(segment).nonzero()[0]
     before = (total - step)[first][segment]
     within = total - before
     # Each segment lies far below the one before it, so that the running minimum starts anew.

@@ -17,11 +17,13 @@ from features.events import NO_EVENT, Activities, activities_of
 from features.learned_fields import MIN_SHARE, MIN_SUPPORT, learn_fields, seen_changes, seen_until
 from features.prepared import check_entity
 from features.records import Changes, Links, Records, linked_keys, links, read_records
-from features.spec import FeatureSpec, Kind
+from features.spec import Act, FeatureSpec, Kind
 
 #: Features of one entity at most; kinds of event beyond are left out, those with least support first.
 MAX_FEATURES = 150
 MAX_CHANNELS = 6
+#: Kinds of our own acts at most, the most usual first.
+MAX_ACTS = 4
 #: A tracked field with more values than this has one kind of event, not one for each value.
 MAX_VALUES = 20
 
@@ -108,7 +110,25 @@ def _learn_activities(
         directions=tuple(text for text in DIRECTIONS if text in directions),
         work=tuple(work[: MAX_CHANNELS * 2]),
         present=present,
+        acts=_learn_acts(found.rank[done], kind.take(done), channel, direction, users[done], support),
     )
+
+
+def _learn_acts(
+    rank: Ints, kind: Coded, channel: Coded, direction: Coded, user: Ints, support: int
+) -> tuple[Act, ...]:
+    """Learn what we do ourselves: what goes out or, where no direction is told, what a user did."""
+    outgoing = direction.recode({"out": 1}) == 1
+    ours = outgoing if (direction.codes >= 0).any() else user >= 0
+    usual = _supported(kind.take(ours), rank[ours], support)[:MAX_ACTS]
+    acts = []
+    for name, _ in usual:
+        through = channel.take(ours & (kind.recode({name: 1}) == 1))
+        counts = np.bincount(through.codes[through.codes >= 0], minlength=len(through.levels))
+        named = zip((-counts).tolist(), through.levels, strict=True)
+        most, text = min(named, default=(0, ""))
+        acts.append(Act(name, text if most else ""))
+    return tuple(acts)
 
 
 def _learn_kinds(

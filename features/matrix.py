@@ -128,15 +128,32 @@ def build_features(
     if entity is not None and entity != spec.entity:
         raise InputError(f"entity = {entity!r}: the spec is of {spec.entity!r}; pass that, or leave it out")
     rank, as_of = _read(snapshots, prepared)
+    return build_rows(prepared, rank, as_of, spec)
+
+
+def build_rows(prepared: Prepared, rank: Ints, as_of: Ints, spec: FeatureSpec) -> FeatureMatrix:
+    """Build the features of records by their places, as :func:`build_features` does by their ids.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    rank : array of int, shape (n,)
+        Places among ``prepared.records``; -1 for a record that is not there.
+    as_of : array of int, shape (n,)
+        Microseconds since 1970.
+    spec : FeatureSpec
+        The prepared history's, or one that differs in ``names`` only.
+    """
     plan = _plan(spec)
     values = np.empty((len(rank), len(spec.names)))
     known = rank >= 0
     known[known] = prepared.records.recorded[rank[known]] < as_of[known]
-    values[~known] = np.nan
+    if not known.all():
+        values[~known] = np.nan
     rows = np.flatnonzero(known)
     if len(rows) > 1:
         rows = rows[np.lexsort((as_of[rows], rank[rows]))]
-    layout = Layout.of(spec)
+    layout = _layout(spec)
     for part in _batches(prepared, rank[rows]):
         some = rows[part]
         moments = Moments(prepared, layout, rank[some], as_of[some])
@@ -151,6 +168,11 @@ def build_features(
                 block[:, target] = column[:, source]
         values[some] = block
     return FeatureMatrix(values, known, spec)
+
+
+@lru_cache(maxsize=64)
+def _layout(spec: FeatureSpec) -> Layout:
+    return Layout.of(spec)
 
 
 def _read(snapshots: pd.DataFrame | Snapshots, prepared: Prepared) -> tuple[Ints, Ints]:

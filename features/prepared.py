@@ -15,6 +15,7 @@ from crm.schema import TABLE_OF
 from features.columns import Floats, FrameSource, Ints, RowSource, Source, read_number
 from features.events import Events, activities_of, build_events, change_moves, deal_moves
 from features.records import (
+    NO_LINKS,
     Changes,
     Links,
     Records,
@@ -28,6 +29,9 @@ from features.records import (
 )
 from features.series import Series, build_series
 from features.spec import FeatureSpec
+
+#: What a lead is told of its deals.
+_OF_DEALS = ("deal.stage", "deal.amount")
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,11 @@ def prepare(history: History, spec: FeatureSpec, *, series: Series | None = None
 
 
 def prepare_rows(
-    tables: Mapping[str, Sequence[Mapping[str, Any]]], spec: FeatureSpec, *, series: Series | None = None
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    spec: FeatureSpec,
+    *,
+    series: Series | None = None,
+    names: Sequence[str] | None = None,
 ) -> Prepared:
     """Make the rows of one request ready, without pandas; otherwise as :func:`prepare`.
 
@@ -94,27 +102,36 @@ def prepare_rows(
     ----------
     tables : mapping of str to rows
         Canonical tables by name; each row a mapping from column to value, moments as datetimes with a
-        zone. ``recorded_at`` must be there, as in a valid history.
+        zone or in microseconds. ``recorded_at`` must be there, as in a valid history.
+    spec : FeatureSpec
+    series : Series, optional
+    names : sequence of str, optional
+        The records' ids in the CRM, where the rows have others.
     """
-    return prepare_source(RowSource(tables), spec, series)
+    return prepare_source(RowSource(tables), spec, series, names)
 
 
-def prepare_source(source: Source, spec: FeatureSpec, series: Series | None) -> Prepared:
+def prepare_source(
+    source: Source, spec: FeatureSpec, series: Series | None, names: Sequence[str] | None = None
+) -> Prepared:
     """Make columns ready, whatever they come from."""
     entity = spec.entity
     records = read_records(source, entity)
     changes = read_changes(source, entity, records.rank_of)
     if series is None:
         series = build_series(source, entity, spec.outcomes_of)
-    none = Links(*(np.zeros(0, np.int64) for _ in range(4)))
-    leads, lead_keys = none, dict[str, int]()
+    leads, lead_keys = NO_LINKS, dict[str, int]()
     if entity == "deal":
         lead, moved = source.text("deals", "lead_id"), changes.of("lead_id")
         lead_keys = linked_keys(lead, moved)
         leads = links(lead, moved, lead_keys)
     moves = [change_moves(changes, spec)]
     fields = _own_fields(source, spec, changes, series)
-    if entity == "lead":
+    # The rows of one request seldom hold other records; then there is nothing to link.
+    if entity == "lead" and source.size("deals") == 0:
+        nothing = _nothing(len(records.ids))
+        fields |= {name: nothing for name in _OF_DEALS if name in spec.fields}
+    elif entity == "lead":
         deals = read_records(source, "deal")
         deal_changes = read_changes(source, "deal", deals.rank_of)
         held = links(source.text("deals", "lead_id"), deal_changes.of("lead_id"), records.rank_of).turned()
@@ -134,7 +151,7 @@ def prepare_source(source: Source, spec: FeatureSpec, series: Series | None) -> 
         events,
         joined,
         series,
-        series.counted(records.ids).astype(np.int64),
+        series.counted(records.ids if names is None else list(names)).astype(np.int64),
         min((int(t.min()) for t in times), default=0),
         max((int(t.max()) for t in times), default=0),
     )
@@ -144,8 +161,7 @@ def _reader(spec: FeatureSpec, field: str) -> Callable[[str], float]:
     """Give what reads the texts of a field as numbers."""
     if field in spec.numeric:
         return read_number
-    levels = spec.levels_of(field)
-    return _by_code(levels.codes() if levels else {}, float("nan"))
+    return _by_code(spec.codes_of(field), float("nan"))
 
 
 def _by_code(codes: Mapping[str, int], unknown: float) -> Callable[[str], float]:
@@ -156,7 +172,13 @@ def _current(source: Source, table: str, column: str, field: str, spec: FeatureS
     """Give a field as the export has it, as numbers."""
     if field in spec.numeric:
         return source.number(table, column)
-    return source.text(table, column).parse(_reader(spec, field))
+    return source.parsed(table, column, _reader(spec, field))
+
+
+def _nothing(count: int) -> Track:
+    """Give a field that was empty all the time."""
+    none = np.zeros(0, np.int64)
+    return Track(np.full(count, np.nan), none, none, np.zeros(0, np.float64))
 
 
 def is_linked(field: str) -> bool:
@@ -175,7 +197,7 @@ def _own_fields(source: Source, spec: FeatureSpec, changes: Changes, series: Ser
         if field not in spec.present:
             continue
         read = _by_code(keys, -1.0)
-        fields[field] = track(source.text(table, field).parse(read), changes.of(field), read)
+        fields[field] = track(source.parsed(table, field, read), changes.of(field), read)
     for field in spec.fields:
         if is_linked(field):
             continue
@@ -187,6 +209,8 @@ def _own_fields(source: Source, spec: FeatureSpec, changes: Changes, series: Ser
 def _linked_fields(source: Source, spec: FeatureSpec, changes: Changes, entity: str) -> dict[str, Track]:
     """Give the fields of the records' accounts (or leads), as those are linked and known over time."""
     wanted = [field for field in spec.fields if field.startswith(f"{entity}.")]
+    if source.size(TABLE_OF[entity].name) == 0:
+        return dict.fromkeys(wanted, _nothing(source.size(TABLE_OF[spec.entity].name)))
     if not wanted:
         return {}
     moved = changes.of(f"{entity}_id")
@@ -221,8 +245,8 @@ def _deal_fields(
     order = natural_places(deals.ids)
     place = np.array([order[deal] for deal in deals.ids], np.int64)
     left = np.flatnonzero(held.until < NEVER)
-    for field in ("stage", "amount"):
-        name = f"deal.{field}"
+    for name in _OF_DEALS:
+        field = name.partition(".")[2]
         if name not in spec.fields:
             continue
         own = track(_current(source, "deals", field, name, spec), changes.of(field), _reader(spec, name))

@@ -79,7 +79,9 @@ class Changes(NamedTuple):
 
     def of(self, field: str) -> Changes:
         """Give the changes of one field."""
-        code = self.field.levels.index(field) if field in self.field.levels else -2
+        if field not in self.field.levels:
+            return NO_CHANGES
+        code = self.field.levels.index(field)
         # Sorted by the field's code, so the field is one slice.
         low, high = np.searchsorted(self.field.codes, [code, code + 1])
         return self.take(slice(int(low), int(high)))
@@ -93,6 +95,10 @@ class Changes(NamedTuple):
             Coded(self.new.codes[rows], self.new.levels),
             self.known[rows],
         )
+
+
+_NO_CODES = Coded(np.zeros(0, np.int64), [])
+NO_CHANGES = Changes(np.zeros(0, np.int64), _NO_CODES, _NO_CODES, _NO_CODES, np.zeros(0, np.int64))
 
 
 def read_changes(source: Source, entity: str, rank_of: dict[str, int]) -> Changes:
@@ -137,11 +143,11 @@ class Track(NamedTuple):
 
 def track(current: Floats, changes: Changes, read: Callable[[str], float]) -> Track:
     """Roll a field back through its changes (those of that field only)."""
-    initial = current
-    if len(changes.rank):
-        first = np.flatnonzero(np.diff(changes.rank, prepend=-1))
-        initial = current.copy()
-        initial[changes.rank[first]] = changes.old.take(first).parse(read)
+    if not len(changes.rank):
+        return Track(current, changes.rank, changes.known, np.zeros(0))
+    first = np.flatnonzero(np.diff(changes.rank, prepend=-1))
+    initial = current.copy()
+    initial[changes.rank[first]] = changes.old.take(first).parse(read)
     return Track(initial, changes.rank, changes.known, changes.new.parse(read))
 
 
@@ -193,6 +199,9 @@ class Links(NamedTuple):
         last = item if tie is None else tie[item]
         by_record = np.lexsort((last, known[item], time, self.rank[link]))
         return self.rank[link][by_record], item[by_record], time[by_record]
+
+
+NO_LINKS = Links(*(np.zeros(0, np.int64) for _ in range(4)))
 
 
 def links(current: Coded, changes: Changes, keys: dict[str, int]) -> Links:

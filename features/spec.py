@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from crm.errors import InputError, shorten
@@ -33,6 +34,19 @@ class Kind(NamedTuple):
     source: str
     name: str
     value: str
+
+
+class Act(NamedTuple):
+    """Something that we do with a record: a kind of activity, and the channel it mostly goes through.
+
+    Parameters
+    ----------
+    kind, channel : str
+        In the CRM's words; the channel may be empty.
+    """
+
+    kind: str
+    channel: str
 
 
 class Levels(NamedTuple):
@@ -86,6 +100,8 @@ class FeatureSpec:
         Fields left out on purpose; their changes are no events either.
     outcomes_of : {"lead", "deal"}
         Whose outcomes make a rep's win rate.
+    acts : tuple of Act
+        What we do with records ourselves, most usual first.
     """
 
     entity: str
@@ -101,6 +117,23 @@ class FeatureSpec:
     present: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     outcomes_of: str = "deal"
+    acts: tuple[Act, ...] = ()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, one.name) for one in dataclasses.fields(self)))
+
+    def __hash__(self) -> int:
+        # Much is kept by spec, and a spec is large.
+        return self._hash
+
+    @cached_property
+    def _codes(self) -> dict[str, dict[str, int]]:
+        return {levels.field: levels.codes() for levels in self.categorical}
+
+    def codes_of(self, field: str) -> dict[str, int]:
+        """Give the codes of a categorical field's values; none where it has no levels."""
+        return self._codes.get(field, {})
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -155,6 +188,7 @@ class FeatureSpec:
         }
         try:
             values["kinds"] = tuple(Kind(*kind) for kind in values.get("kinds", ()))
+            values["acts"] = tuple(Act(*act) for act in values.get("acts", ()))
             values["categorical"] = tuple(
                 Levels(field, tuple(levels), tuple(rare))
                 for field, levels, rare in (_plain(one) for one in values.get("categorical", ()))

@@ -5,6 +5,7 @@
     audit.json          what the leakage audit found
     report.json         how good the models were, beside their baselines
     forecast.json       what replayed forecasts taught, where there are deals
+    risks.json          what won deals were like, where there are deals
     lead.json           the model of leads: spec, linear part, calibrator, horizon (deal.json likewise)
     lead.booster.txt    LightGBM's own text
     lead.hazard.txt     LightGBM's own text
@@ -35,6 +36,8 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError, VigieError
 from features import Series
+from features.kpis.risk_limits import RiskLimits
+from serving.exchange import exchange
 from serving.forecast_model import ForecastModel
 from serving.outcome_model import ENTITIES, OutcomeModel
 
@@ -62,6 +65,8 @@ class ModelBundle:
         are scored without the history they belong to.
     forecast : ForecastModel, optional
         None where the models know nothing of deals.
+    risks : RiskLimits, optional
+        What open deals are held against to tell those at risk; None where the history had no deals.
     """
 
     models: Mapping[str, OutcomeModel]
@@ -73,6 +78,7 @@ class ModelBundle:
     config: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
     forecast: ForecastModel | None = None
+    risks: RiskLimits | None = None
 
     def __post_init__(self) -> None:
         if not self.models or any(key not in ENTITIES or m.entity != key for key, m in self.models.items()):
@@ -104,6 +110,8 @@ class ModelBundle:
                 files[f"{entity}.hazard.txt"] = model.hazard.booster.encode()
         if self.forecast is not None:
             files["forecast.json"] = _to_json(self.forecast.to_json_dict())
+        if self.risks is not None:
+            files["risks.json"] = _to_json(self.risks.to_json_dict())
         if self.series:
             buffer = io.BytesIO()
             arrays = {
@@ -188,6 +196,7 @@ class ModelBundle:
                 config=about["config"],
                 series=_read_series(files.get("series.npz")),
                 forecast=_read_forecast(files.get("forecast.json")),
+                risks=_read_risks(files.get("risks.json")),
             )
         except VigieError as error:
             raise BundleError(f"{directory}: {error}") from error
@@ -207,6 +216,15 @@ def check_place(directory: Path) -> None:
     free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
     if not free and not (directory / "manifest.json").is_file():
         raise BundleError(f"{directory}: holds something that is no bundle; choose another directory")
+
+
+def version_in(directory: Path) -> str | None:
+    """Give the version of the bundle in a directory, without reading it; None where there is none."""
+    try:
+        version: str = _read_manifest(directory)["version"]
+    except BundleError:
+        return None
+    return version
 
 
 def _to_json(value: Any) -> bytes:
@@ -250,7 +268,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _swap(fresh: Path, directory: Path) -> None:
-    """Put the new directory in place of the old; a crash between the two renames leaves the old beside."""
+    """Put the new directory in place of the old, in one step where the system has one.
+
+    Where it has none, a crash between the two renames leaves the old beside.
+    """
+    if directory.exists() and exchange(fresh, directory):
+        return
     old = directory.with_name(f".{directory.name}-old-{fresh.name[-8:]}")
     if directory.exists():
         directory.rename(old)
@@ -301,6 +324,10 @@ def _read_checked(path: Path, facts: Mapping[str, Any]) -> bytes:
 
 def _read_forecast(content: bytes | None) -> ForecastModel | None:
     return None if content is None else ForecastModel.from_json_dict(json.loads(content))
+
+
+def _read_risks(content: bytes | None) -> RiskLimits | None:
+    return None if content is None else RiskLimits.from_json_dict(json.loads(content))
 
 
 def _read_series(content: bytes | None) -> dict[str, Series]:

@@ -182,6 +182,8 @@ class _Tables:
         lookups = [lookup for block in self._blocks for lookup in block.lookups]
         columns = [column for block in self._blocks for column in block.columns]
         self._lookups = np.concatenate(lookups)
+        # What is summed is not to be widened first.
+        self._wide = self._lookups.astype(np.int32)
         self._lookup_begins = _before_each([len(lookup) for lookup in lookups])
         self._places = np.array([place for block in self._blocks for place in block.places], np.int64)
         self._block_begins = _before_each([len(block.places) for block in self._blocks])
@@ -202,6 +204,8 @@ class _Tables:
 
     def _at_once(self, bins: Ints) -> Floats:
         rows = bins.shape[1]
+        if rows == 1:
+            return self._one(bins[:, 0])[:, None]
         bits = self._lookups.take(bins[self._places] + self._lookup_begins[:, None])
         patterns = np.add.reduceat(bits, self._block_begins, axis=0, dtype=np.int64)
         parts = self._columns.take(patterns[self._block_of] + self._column_begins[:, None])
@@ -209,6 +213,13 @@ class _Tables:
         cells = self._features[:, None] * rows + np.arange(rows)
         sums = np.bincount(cells.ravel(), parts.ravel(), minlength=rows * self._width).astype(np.float64)
         return sums.reshape(self._width, rows)
+
+    def _one(self, bins: Ints) -> Floats:
+        """Give one row's, as the others do for many: without the second axis it costs half."""
+        bits = self._wide.take(bins.take(self._places) + self._lookup_begins)
+        patterns = np.add.reduceat(bits, self._block_begins).astype(np.int64)
+        parts = self._columns.take(patterns.take(self._block_of) + self._column_begins)
+        return np.bincount(self._features, parts, minlength=self._width).astype(np.float64, copy=False)
 
     def _block_by_block(self, bins: Ints) -> Floats:
         sums = np.zeros((self._width, bins.shape[1]))

@@ -170,7 +170,7 @@ def look_up(model: OutcomeModel, prepared: Prepared, asked: Snapshots) -> Seen:
     if model.too_early:
         missing = ["too_early" if why is None else why for why in missing]
     rows = np.array([place for place, why in enumerate(missing) if why is None], np.int64)
-    spec = _with_read(model.spec)
+    spec = with_read(model.spec)
     some = asked
     if len(rows) < len(missing):
         some = Snapshots([asked.record_id[row] for row in rows.tolist()], np.asarray(asked.as_of)[rows])
@@ -185,7 +185,7 @@ def look_up(model: OutcomeModel, prepared: Prepared, asked: Snapshots) -> Seen:
 
 
 @lru_cache(maxsize=16)
-def _with_read(spec: FeatureSpec) -> FeatureSpec:
+def with_read(spec: FeatureSpec) -> FeatureSpec:
     """Give the spec with what is read of every deal at its end, where the model does not use it."""
     if spec.entity != "deal":
         return spec

@@ -160,6 +160,18 @@ class LinearPart:
                 found[part] += np.cumsum(parts, axis=0)[-1]
         return found
 
+    def both(self, x: Floats, count: int) -> tuple[Floats, Floats]:
+        """Give all margins and the first rows' contributions, as the two methods give them."""
+        margin, found = np.full(len(x), self.expected), np.empty((count, x.shape[1]))
+        for first in range(0, len(x), CHUNK):
+            part = slice(first, first + CHUNK)
+            parts = self._parts(x[part])
+            if len(parts):
+                margin[part] += parts.cumsum(axis=0)[-1]
+            if first < count:
+                found[part] = parts.T[: count - first]
+        return margin, found
+
     def to_json_dict(self) -> dict[str, Any]:
         """Give the part as plain JSON."""
         return {"intercept": self.intercept, "terms": [asdict(term) for term in self.terms]}

@@ -37,41 +37,50 @@ class Effects:
         As shown.
     values : ndarray of shape (rows, features)
         In probability: 0.02 is two points. ``base + values.sum(axis=1)`` is ``probability``.
+    further : ndarray of shape (more,)
+        Probabilities of the rows that were not to be explained.
     """
 
     base: float
     probability: Floats
     values: Floats
+    further: Floats
 
 
-def explain(model: OutcomeModel, x: Floats) -> Effects:
+def explain(model: OutcomeModel, x: Floats, count: int | None = None) -> Effects:
     """Give the probabilities of these records and every feature's effect on them.
 
     Parameters
     ----------
     model : OutcomeModel
     x : ndarray of shape (rows, features)
+    count : int, optional
+        How many rows to explain, the first ones; the others have their probability only. All by default.
     """
+    count = len(x) if count is None else count
     if not model.signal:
-        return Effects(model.base_rate, np.full(len(x), model.base_rate), np.zeros(x.shape))
-    margin = model.margin(x)
-    probability = model.probability(margin)
-    expected = np.array([model.expected_margin])
-    base = float(model.probability(expected)[0])
-    contributions = model.contributions(x)
-    values = contributions * _scale(model, margin, float(expected[0]), probability, base)[:, None]
+        rates = np.full(len(x), model.base_rate)
+        return Effects(model.base_rate, rates[:count], np.zeros((count, x.shape[1])), rates[count:])
+    margin, contributions = model.explained(x, count)
+    everything = model.probability(margin)
+    margin, probability = margin[:count], everything[:count]
+    base = model.base_probability
+    values = contributions * _scale(model, margin, model.expected_margin, probability, base)[:, None]
     if values.shape[1]:
         # What rounding leaves over goes to the largest effect, where it cannot be seen.
-        rows = np.arange(len(x))
-        largest = np.argmax(np.abs(contributions), axis=1)
+        rows = np.arange(count)
+        largest = np.abs(contributions).argmax(axis=1)
         values[rows, largest] += (probability - base) - np.ascontiguousarray(values).sum(axis=1)
-    return Effects(base, probability, values)
+    return Effects(base, probability, values, everything[count:])
 
 
 def _scale(model: OutcomeModel, margin: Floats, expected: float, probability: Floats, base: float) -> Floats:
     """Give points of probability per unit of margin, between the expected margin and each record's."""
     change = margin - expected
     small = np.abs(change) < SMALL_MARGIN
+    if not small.any():
+        plain: Floats = (probability - base) / change
+        return plain
     middle = (margin + expected) / 2.0
     around = model.probability(middle + SMALL_MARGIN) - model.probability(middle - SMALL_MARGIN)
     slope = around / (2.0 * SMALL_MARGIN)

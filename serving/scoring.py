@@ -140,9 +140,10 @@ def score(
     groups = groups_of(model.spec)
     effects = groups.effects(found.values)
     raising, lowering = strongest(effects, top)
-    reader = _Reader(model.spec, language, x, found.values, effects, groups)
+    reader = ReasonReader(model.spec, language, x, found.values, effects, groups)
     n = len(seen.missing)
-    closes = _closes(model, x, asked.as_of[rows])
+    nothing = np.full(len(rows), np.datetime64("NaT", "us"))
+    closes = expected_closes(model, x, asked.as_of[rows]) if entity == "deal" else (nothing, nothing, nothing)
     return Scores(
         entity=entity,
         record_id=asked.record_id,
@@ -159,7 +160,7 @@ def score(
         reason_missing=seen.missing,
         raising=_spread_reasons(reader.read(raising, 1.0), rows, n),
         lowering=_spread_reasons(reader.read(lowering, -1.0), rows, n),
-        other_effects=_spread(_others(effects, raising, lowering), rows, n),
+        other_effects=_spread(not_shown(effects, raising, lowering), rows, n),
     )
 
 
@@ -186,9 +187,9 @@ def _read(snapshots: pd.DataFrame) -> Snapshots:
     return Snapshots(ids, as_of)
 
 
-def _closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Moments, Moments]:
+def expected_closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Moments, Moments]:
     """Give the start of the shortest interval holding 80%, the median, and its end."""
-    if model.hazard is None or model.entity != "deal":
+    if model.hazard is None:
         nothing = np.full(len(x), np.datetime64("NaT", "us"))
         return nothing, nothing, nothing
     timing = model.hazard.predict(x, as_of)
@@ -198,7 +199,7 @@ def _closes(model: OutcomeModel, x: Floats, as_of: Moments) -> tuple[Moments, Mo
     return first, middle, last
 
 
-def _others(effects: Floats, raising: Ints, lowering: Ints) -> Floats:
+def not_shown(effects: Floats, raising: Ints, lowering: Ints) -> Floats:
     """Sum the effects that are not shown."""
     # In one memory order, so that a row is summed alike alone and in a batch.
     left = np.array(effects, order="C")
@@ -209,7 +210,7 @@ def _others(effects: Floats, raising: Ints, lowering: Ints) -> Floats:
     return total
 
 
-class _Reader:
+class ReasonReader:
     """Turns the strongest effects into reasons in a language."""
 
     def __init__(

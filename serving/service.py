@@ -16,12 +16,12 @@ import bentoml
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.app import PATHS, answer, create_app
-from serving.edge import DEADLINE, Edge
-from serving.inline import score_inline
-from serving.logs import start_logging
-from serving.problems import INTERNAL_ERROR, NOT_READY, Refusal
-from serving.reading import Entity, read_batch
+from serving.answering.inline import score_inline
+from serving.answering.reading import Entity, read_batch
+from serving.http.app import PATHS, answer, create_app
+from serving.http.edge import DEADLINE, Edge
+from serving.http.logs import start_logging
+from serving.http.problems import INTERNAL_ERROR, NOT_READY, Refusal
 from serving.served_model import ServedModel, location
 
 #: A larger body is scored in a thread, so that liveness is answered meanwhile; for a smaller one the thread

@@ -135,6 +135,7 @@ class Bins:
         counts = np.array([len(points) for points in self.points], np.int64)
         self.missing: Ints = counts + 1
         self._categories: Ints = np.flatnonzero(categorical)
+        self._most = self.missing[self._categories, None] - 1.0
         self._begins: Ints = np.cumsum(counts) - counts
         self._flat = np.concatenate([np.zeros(0), *self.points])
         self._owner = np.repeat(self.features, counts)
@@ -153,9 +154,9 @@ class Bins:
         missing = np.isnan(values)
         if len(self._categories):
             # As LightGBM: a code is cut to its whole part, and a negative one is like none.
-            codes = np.trunc(np.clip(np.nan_to_num(values[self._categories], nan=-1.0), -1.0, 2.0**31))
-            inside = (codes >= 0) & (codes < self.missing[self._categories, None] - 1)
-            bins[self._categories] = np.where(inside, codes + 1, 0)
+            codes = values[self._categories]
+            inside = (codes > -1.0) & (codes < self._most)
+            bins[self._categories] = np.where(inside, codes, -1.0).astype(np.int64) + 1
         np.copyto(bins, self.missing[:, None], where=missing)
         return bins
 

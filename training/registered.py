@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from serving.answering.inline import score_inline
+from serving.answering.reading import Entity, read_batch
 from serving.bundle import ModelBundle
-from serving.inline import score_inline
-from serving.problems import Refusal
-from serving.reading import Entity, read_batch
+from serving.http.problems import Refusal
 
 #: Where each kind of record has its probability in an answer.
 _PROBABILITY: dict[Entity, str] = {"lead": "propensity", "deal": "win_probability"}

@@ -297,10 +297,57 @@ def fetch_bundle(tracking_uri: str, alias: str = CHAMPION, *, to: Path, name: st
     BundleError
         If the bundle was cut or altered, or ``to`` holds something else.
     """
+    registered_bundle(tracking_uri, alias, name=name).save(to)
+    return to
+
+
+def registered_bundle(tracking_uri: str, alias: str = CHAMPION, *, name: str = "vigie") -> ModelBundle:
+    """Read a registered bundle out of MLflow.
+
+    Parameters
+    ----------
+    tracking_uri : str
+    alias : str
+        As of :func:`fetch_bundle`.
+    name : str
+        Of the registered model.
+
+    Raises
+    ------
+    TrackingError
+        If the store cannot be reached, or holds no such version.
+    BundleError
+        If the bundle was cut or altered.
+    """
     with _client(tracking_uri) as (client, _), tempfile.TemporaryDirectory(prefix="vigie-fetch-") as folder:
         chosen = _version(client, name, alias, is_alias=not alias.isdecimal())
-        ModelBundle.load(_download(client, chosen, Path(folder))).save(to)
-    return to
+        return ModelBundle.load(_download(client, chosen, Path(folder)))
+
+
+def champion_of(tracking_uri: str, *, name: str = "vigie") -> tuple[str, str | None]:
+    """Say who is champion, without reading its bundle.
+
+    Parameters
+    ----------
+    tracking_uri : str
+    name : str
+        Of the registered model.
+
+    Returns
+    -------
+    str
+        The number of the version.
+    str or None
+        The version of its bundle; None where it was registered without saying.
+
+    Raises
+    ------
+    TrackingError
+        If the store cannot be reached, or holds no champion.
+    """
+    with _client(tracking_uri) as (client, _):
+        found = _version(client, name, CHAMPION, is_alias=True)
+        return str(found.version), found.tags.get("vigie.bundle")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from crm.errors import NotEnoughData
 from crm.history import History
 from crm.known import known_at
 from features import Series, prepare
+from features.kpis.risk_limits import learn_risk_limits
 from serving.bundle import ModelBundle
 from serving.outcome_model import OutcomeModel
 from training.audit import Audit, audit
@@ -105,6 +106,7 @@ def train(
         config=settings.to_json_dict(),
         series=series,
         forecast=learned_forecast,
+        risks=learn_risk_limits(known, until) if "deal" in models else None,
     )
     return Trained(bundle, audits)
 

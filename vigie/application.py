@@ -10,6 +10,7 @@ import typer
 from vigie import (
     backtest_commands,
     demo_command,
+    follow_command,
     forecast_command,
     history_commands,
     kpi_commands,
@@ -75,6 +76,7 @@ def make_app() -> typer.Typer:
     app.command("train", rich_help_panel=_MODELS)(model_commands.train)
     app.command("report", rich_help_panel=_MODELS)(model_commands.report)
     app.command("promote", rich_help_panel=_MODELS)(model_commands.promote)
+    app.command("follow", rich_help_panel=_MODELS)(follow_command.follow)
     app.command("backtest", rich_help_panel=_MODELS)(backtest_commands.backtest)
     score = typer.Typer(no_args_is_help=True, help="Score leads or deals, into a CSV or Parquet file.")
     score.command("leads")(score_commands.leads)

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from crm.history import History
-    from crm.money import Rates
-    from crm.periods import Period
-    from serving.forecast import Forecast, PastErrors
+    from serving.forecast import Forecast
 
 
 def forecast(
@@ -90,8 +88,11 @@ def forecast(
         raise typer.BadParameter("give both, or neither", param_hint="'--from' / '--to'")
     given_rates = read_rates(rates, currency)
     moment = None if as_of is None else read_moment(as_of, "--as-of")
+    from crm.asked_periods import forecast_periods
+    from crm.store import Store
     from serving.bundle import ModelBundle
     from serving.forecast import forecast as make
+    from serving.forecast.accuracy import past_errors
     from vigie.table_files import check_out, write_table
 
     if out is not None:
@@ -101,7 +102,7 @@ def forecast(
         models = ModelBundle.load(bundle)
         known = read_history(history)
         now = moment if moment is not None else _just_after(known)
-        periods = _periods(period or [], (from_, to), next_ or [], now, zone, fiscal_start)
+        periods = forecast_periods(period or [], (from_, to), next_ or [], now, zone, fiscal_start)
         steps.begin("forecasting " + ", ".join(one.name for one in periods))
         found = make(
             models,
@@ -112,7 +113,7 @@ def forecast(
             level=level,
             rates=given_rates,
             zone=zone,
-            past_errors=_past_errors(history, known, now, given_rates),
+            past_errors=past_errors(Store.open(history).forecasts(as_of_before=now), known, now, given_rates),
         )
         kept = _keep(history, found) if keep else None
         if out is not None:
@@ -133,41 +134,6 @@ def _just_after(known: History) -> pd.Timestamp:
     from crm.observed import last_recorded
 
     return last_recorded(known, clock())
-
-
-def _periods(
-    names: list[str],
-    between_days: tuple[str | None, str | None],
-    spans: list[str],
-    as_of: pd.Timestamp,
-    zone: str,
-    fiscal_start: int,
-) -> list[Period]:
-    from crm.periods import between, next_period, parse_period, split
-
-    found = [parse_period(name, zone, fiscal_start) for name in names]
-    start, end = between_days
-    if start is not None and end is not None:
-        found.append(between(start, end, zone))
-    found += [next_period(span, as_of) for span in spans]
-    if found:
-        return found
-    return split(next_period("3M", as_of), "quarter", zone, fiscal_start)[:2]
-
-
-def _past_errors(url: str, known: History, as_of: pd.Timestamp, rates: Rates) -> PastErrors | None:
-    """Read how the forecasts kept in the ledger came out, as far as that was known; None where none ended."""
-    from crm.errors import NotEnoughData
-    from crm.money import reporting_currency
-    from crm.store import Store
-    from serving.forecast.accuracy import forecast_accuracy
-
-    currency = reporting_currency(known, rates)
-    entries = [entry for entry in Store.open(url).forecasts(as_of_before=as_of) if entry.currency == currency]
-    try:
-        return forecast_accuracy(entries, known, as_of, rates).past_errors()
-    except NotEnoughData:
-        return None
 
 
 def _keep(url: str, found: Forecast) -> int:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from crm.history import History
-    from crm.periods import Period
 
 
 def kpis(
@@ -111,6 +110,7 @@ def kpis(
         raise typer.BadParameter("give both, or neither", param_hint="'--from' / '--to'")
     given_rates = read_rates(rates, currency)
     moment = None if as_of is None else read_moment(as_of, "--as-of")
+    from crm.asked_periods import kpi_periods
     from features.kpis import KpiSettings, measure_kpis
     from features.kpis.catalogue import chosen
     from vigie.kpi_text import definitions_text, kpi_text
@@ -131,7 +131,7 @@ def kpis(
         steps.begin("reading the history")
         known = read_history(history)
         now = moment if moment is not None else _just_after(known)
-        periods = _periods(period or [], (from_, to), every, now, zone, fiscal_start)
+        periods = kpi_periods(period or [], (from_, to), every, now, zone, fiscal_start)
         steps.begin(f"measuring {len(asked)} KPIs over {', '.join(one.name for one in periods)}")
         rows = measure_kpis(
             known,
@@ -192,29 +192,3 @@ def _just_after(known: History) -> pd.Timestamp:
     from crm.observed import last_recorded
 
     return last_recorded(known, clock())
-
-
-def _periods(
-    names: list[str],
-    between_days: tuple[str | None, str | None],
-    every: str | None,
-    as_of: pd.Timestamp,
-    zone: str,
-    fiscal_start: int,
-) -> list[Period]:
-    import pandas as pd
-
-    from crm.periods import Period, between, parse_period, split
-
-    found = [parse_period(name, zone, fiscal_start) for name in names]
-    start, end = between_days
-    if start is not None and end is not None:
-        found.append(between(start, end, zone))
-    if not found:
-        # What is known before the first moment of a quarter is of the quarter before.
-        last = Period(as_of - pd.Timedelta(microseconds=1), as_of, "now")
-        found = split(last, "quarter", zone, fiscal_start)
-    if every is None:
-        return found
-    parts = [part for one in found for part in split(one, every, zone, fiscal_start)]
-    return list(dict.fromkeys(parts))

@@ -41,7 +41,7 @@ def list_(
     ```
     """
     entries = _entries(_open(history), period, by)
-    from vigie.ledger_facts import heading
+    from serving.forecast.ledger_facts import heading
     from vigie.ledger_text import list_table
 
     if json:
@@ -64,7 +64,7 @@ def show(
     ```
     """
     from serving.forecast.entry_choice import find_entry
-    from vigie.ledger_facts import entry_facts
+    from serving.forecast.ledger_facts import entry_facts
     from vigie.ledger_text import entry_text
 
     store = _open(history)
@@ -110,8 +110,8 @@ def moved(
         raise typer.BadParameter("give both entries, or neither", param_hint="AFTER")
     from crm.known import known_at
     from serving.forecast.entry_choice import bridge_between, find_entry, last_two
+    from serving.forecast.ledger_facts import moves_facts
     from serving.forecast.moves import explain_move
-    from vigie.ledger_facts import moves_facts
     from vigie.ledger_text import moves_text
 
     store = _open(history)
@@ -161,7 +161,7 @@ def accuracy(
     moment = clock() if as_of is None else read_moment(as_of, "--as-of")
     from crm.money import Rates
     from serving.forecast.accuracy import forecast_accuracy
-    from vigie.ledger_facts import accuracy_facts
+    from serving.forecast.ledger_facts import accuracy_facts
     from vigie.ledger_text import accuracy_text
 
     given = Rates.none() if rates is None else Rates.read(rates, str(currency))

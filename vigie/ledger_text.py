@@ -11,9 +11,9 @@ from rich.text import Text
 
 from crm.ledger import BESIDE, FIGURES, LedgerEntry
 from serving.forecast.accuracy import RIVALS, Accuracy
+from serving.forecast.ledger_facts import largest_deals
 from serving.forecast.moves import PARTS, Moves
 from vigie.figure_table import FigureTable, money_format, percent
-from vigie.ledger_facts import largest_deals
 from vigie.moments import show
 
 _LETTERS = 12

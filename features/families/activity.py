@@ -180,6 +180,7 @@ ENTRIES = (
         "Days from creation to the first: {kind}",
         "Jours de la création au premier : {kind}",
         _EVENTS,
+        True,
     ),
     Entry(
         "first_response_days",

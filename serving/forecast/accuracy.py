@@ -130,10 +130,26 @@ def forecast_accuracy(
         as_of=moment,
         currency=currency,
         forecasts=table,
-        by_horizon=_by_horizon(totals),
+        by_horizon=pooled_by_horizon(totals),
         by_group=_pooled(groups, ["by", "group"]),
         n_pending=len(entries) - len(ended),
     )
+
+
+def past_errors(
+    entries: Sequence[LedgerEntry], history: History, as_of: pd.Timestamp, rates: Rates | None = None
+) -> PastErrors | None:
+    """Give how the entries in the history's currency came out, for the ranges of the next forecast.
+
+    None where none of their periods had ended. Parameters are those of :func:`forecast_accuracy`.
+    """
+    given = rates if rates is not None else Rates.none()
+    currency = reporting_currency(history, given)
+    mine = [entry for entry in entries if entry.currency == currency]
+    try:
+        return forecast_accuracy(mine, history, as_of, given).past_errors()
+    except NotEnoughData:
+        return None
 
 
 def horizon_name(as_of: pd.Timestamp, period_end: pd.Timestamp) -> str:
@@ -229,7 +245,8 @@ def _position(quantiles: NDArray[np.float64], actual: NDArray[np.float64]) -> ND
     return np.asarray((below + up_to) / 2)
 
 
-def _by_horizon(totals: pd.DataFrame) -> pd.DataFrame:
+def pooled_by_horizon(totals: pd.DataFrame) -> pd.DataFrame:
+    """Give the measures of counted rows of :attr:`Accuracy.forecasts` by horizon, and of them all."""
     pooled = _pooled(totals, ["horizon"])
     order = [name for _, name in HORIZONS]
     pooled = pooled.sort_values("horizon", key=lambda names: names.map(order.index), ignore_index=True)

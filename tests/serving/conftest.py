@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import lightgbm as lgb
@@ -11,7 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from crm.history import History
+from crm.known import known_at
+from crm.simulator import simulate
 from crm.validation import validate_history
+from features.kpis.risk_limits import learn_risk_limits
+from features.kpis.risk_rules import RiskRules
 from features.learning import learn_spec
 from features.matrix import build_features, categorical_names
 from features.prepared import prepare
@@ -130,9 +135,8 @@ def _linear(spec: FeatureSpec, x: Floats) -> LinearPart:
     return LinearPart(tuple(terms), -0.2)
 
 
-@pytest.fixture(scope="session")
-def bundle(history: History) -> ModelBundle:
-    """Give a bundle with a model of leads (Platt, with a linear part) and of deals (isotonic)."""
+def fit_bundle(history: History) -> ModelBundle:
+    """Fit a bundle with a model of leads (Platt, with a linear part) and of deals (isotonic)."""
     knots = ((-3.0, 0.02), (-1.0, 0.2), (0.0, 0.45), (1.5, 0.8), (4.0, 0.97))
     models = {
         "lead": fit_model(history, "lead", calibrator=Calibrator("platt", 0.9, 0.1), linear=True),
@@ -147,4 +151,40 @@ def bundle(history: History) -> ModelBundle:
         report={"auc": 0.7, "undefined": float("nan")},
         config={"horizon_days": 90},
         series={entity: prepare(history, model.spec).series for entity, model in models.items()},
+    )
+
+
+@pytest.fixture(scope="session")
+def bundle(history: History) -> ModelBundle:
+    """Give a bundle fitted to the small history."""
+    return fit_bundle(history)
+
+
+@pytest.fixture(scope="session")
+def fitted() -> Callable[[History], ModelBundle]:
+    """Give what fits a bundle to another history."""
+    return fit_bundle
+
+
+@pytest.fixture(scope="session")
+def company() -> History:
+    """Give a simulated company, with accounts, deals of leads, field histories and planned work."""
+    return simulate(400, seed=3).history
+
+
+@pytest.fixture(scope="session")
+def company_bundle(company: History) -> ModelBundle:
+    """Give a bundle fitted to the company, as of the first of September."""
+    known = known_at(company, UNTIL)
+    models = {
+        entity: fit_model(known, entity, calibrator=Calibrator("platt", 0.9, 0.1), linear=True)
+        for entity in ("lead", "deal")
+    }
+    return ModelBundle(
+        models=models,
+        created_at=datetime(2024, 9, 2, 8, 30, tzinfo=UTC),
+        trained_through=UNTIL,
+        name="company",
+        series={entity: prepare(known, model.spec).series for entity, model in models.items()},
+        risks=learn_risk_limits(company, UNTIL, RiskRules(quantile=0.7, fewest_won=5, usual=0.5)),
     )

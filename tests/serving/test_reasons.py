@@ -85,6 +85,9 @@ def test_a_margin_that_does_not_move_divides_by_nothing() -> None:
         def margin(self, x: np.ndarray) -> np.ndarray:
             return np.array([self.expected_margin])
 
+        def explained(self, x: np.ndarray, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+            return self.margin(x), self.contributions(x)
+
     fields = {f.name: getattr(lead, f.name) for f in dataclasses.fields(lead)}
     model = Balanced(**fields | {"calibrator": Calibrator()})
     found = explain(model, x)
@@ -92,6 +95,17 @@ def test_a_margin_that_does_not_move_divides_by_nothing() -> None:
     np.testing.assert_allclose(found.values, model.contributions(x) * slope, rtol=1e-6, atol=1e-12)
     assert found.base + found.values.sum() == pytest.approx(found.probability[0], abs=1e-15)
     assert np.abs(found.values).max() > 0.001
+
+
+@pytest.mark.parametrize("entity", ["lead", "deal"])
+def test_some_rows_can_be_left_without_reasons(entity: str) -> None:
+    """Rows that are not explained have the probability they would have, and change nothing of the others."""
+    model = MODELS[entity]
+    x = random_rows(model, 7, 5)
+    some, everything = explain(model, x, 3), explain(model, x)
+    np.testing.assert_array_equal(some.probability, everything.probability[:3])
+    np.testing.assert_array_equal(some.values, everything.values[:3])
+    np.testing.assert_array_equal(some.further, everything.probability[3:])
 
 
 def test_no_signal_gives_the_base_rate_and_no_effect() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,11 +18,12 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from crm.errors import TrackingError
+from crm.errors import BundleError, TrackingError
 from crm.history import History
 from crm.validation import validate_history
 from serving.bundle import ModelBundle
 from training.digests import digest_table
+from training.following import Follower
 from training.gate import Decision
 from training.registered import RegisteredBundle
 from training.settings import DistillSettings, HazardSettings, TrainSettings
@@ -389,3 +391,79 @@ def test_mlflow_never_reports_its_use(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=Path.cwd(), check=True
     )
     assert run.stdout.split() == ["True", "None"]
+
+
+def test_a_follower_writes_the_champion_and_its_successor_once(
+    made: tuple[Path, Tracked, Tracked], store: str, trained: Trained, retrained: Trained, tmp_path: Path
+) -> None:
+    """Whoever is champion lies in the directory after the next look; a look at the same writes nothing."""
+    place = tmp_path / "served"
+    follower = Follower(store, place)
+    assert follower.look() == trained.bundle.version == ModelBundle.load(place).version
+    written = (place / "manifest.json").stat()
+    assert follower.look() is None
+    assert Follower(store, place).look() is None
+    assert (place / "manifest.json").stat() == written
+    _client(store).set_registered_model_alias("vigie", "champion", made[2].version)
+    assert follower.look() == retrained.bundle.version == ModelBundle.load(place).version
+
+
+def test_a_follower_puts_a_damaged_directory_right(
+    store: str, trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A manifest that was cut is no version, so the champion is written again."""
+    place = tmp_path / "served"
+    Follower(store, place).look()
+    (place / "manifest.json").write_bytes(b"{")
+    assert Follower(store, place).look() == trained.bundle.version
+    assert ModelBundle.load(place).version == trained.bundle.version
+
+
+def test_a_follower_leaves_the_directory_as_it_is_where_the_champion_is_no_good(
+    made: tuple[Path, Tracked, Tracked],
+    store: str,
+    trained: Trained,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A champion whose files were cut, or a registry that is gone, is logged once; the old bundle stays."""
+    place = tmp_path / "served"
+    follower = Follower(store, place)
+    follower.look()
+    _client(store).set_registered_model_alias("vigie", "champion", made[2].version)
+    for booster in (tmp_path / "copy").rglob("deal.booster.txt"):
+        booster.write_bytes(booster.read_bytes()[:-10])
+    with caplog.at_level(logging.INFO, "vigie.following"):
+        assert follower.look() is follower.look() is None
+        assert ModelBundle.load(place).version == trained.bundle.version
+        (tmp_path / "copy" / "mlflow.db").write_bytes(b"nothing of the kind" * 100)
+        assert follower.look() is follower.look() is None
+    assert [record.message for record in caplog.records] == ["champion_not_read"] * 2
+    assert "deal.booster.txt" in caplog.records[0].facts["message"]  # type: ignore[attr-defined]
+    assert ModelBundle.load(place).version == trained.bundle.version
+
+
+def test_a_follower_writes_no_champion_that_cannot_answer(
+    store: str,
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One that fails the probe is never written, read once, and named in the log once."""
+    read: list[str] = []
+
+    def registered(uri: str, alias: str, name: str) -> ModelBundle:
+        read.append(alias)
+        return trained.bundle
+
+    def fail(bundle: ModelBundle) -> None:
+        raise BundleError("its model of deals cannot answer")
+
+    monkeypatch.setattr("training.following.registered_bundle", registered)
+    monkeypatch.setattr("training.following.probe", fail)
+    follower = Follower(store, tmp_path / "served")
+    assert follower.look() is follower.look() is None
+    assert len(read) == 1
+    assert not (tmp_path / "served").exists()
+    assert [record.message for record in caplog.records] == ["champion_not_written"]

@@ -1,0 +1,1 @@
+"""Answers: records as they are sent, their scores and reasons, and the words for them."""
