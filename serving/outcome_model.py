@@ -16,9 +16,9 @@ from serving.calibration import Calibrator
 from serving.contributions import TreeContributions
 from serving.forest import Forest
 from serving.linear import LinearPart
+from serving.rhythm import Beat, CalendarRhythm
 from serving.timing import HazardModel
 from serving.trees import TooDeep
-from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
 
@@ -212,9 +212,9 @@ class OutcomeModel:
             "calibrator": self.calibrator.to_json_dict(),
             "hazard_edges_days": None if self.hazard is None else list(self.hazard.edges_days),
             "hazard_base": [] if self.hazard is None else [list(odds) for odds in self.hazard.base],
-            "week": None
+            "rhythm": None
             if self.hazard is None or self.hazard.rhythm is None
-            else {"won": list(self.hazard.rhythm.won), "lost": list(self.hazard.rhythm.lost)},
+            else self.hazard.rhythm.to_json_dict(),
             "signal": self.signal,
             "too_early": self.too_early,
             "base_rate": self.base_rate,
@@ -245,8 +245,12 @@ class OutcomeModel:
 
 
 def _read_hazard(booster: str, data: dict[str, Any]) -> HazardModel:
-    # A bundle of an earlier version knows nothing of the week, and its booster starts from nothing.
-    week = data.get("week")
-    rhythm = None if week is None else WeekRhythm(tuple(week["won"]), tuple(week["lost"]))
+    # A bundle of an earlier version knows the week at most; one before it starts from nothing.
+    rhythm = None
+    if data.get("rhythm") is not None:
+        rhythm = CalendarRhythm.from_json_dict(data["rhythm"])
+    elif data.get("week") is not None:
+        week = data["week"]
+        rhythm = CalendarRhythm(Beat(tuple(week["won"])), Beat(tuple(week["lost"])))
     base = tuple((float(won), float(lost)) for won, lost in data.get("hazard_base", ()))
     return HazardModel(booster, tuple(float(edge) for edge in data["hazard_edges_days"]), rhythm, base)

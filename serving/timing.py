@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from crm.errors import BundleError
 from serving.forest import Forest
+from serving.rhythm import CalendarRhythm
 from serving.trees import TooDeep
-from serving.week import WeekRhythm
 
 Floats = NDArray[np.float64]
 Moments = NDArray[np.datetime64]
@@ -32,8 +32,9 @@ FURTHEST_DAYS = 36525.0
 #: Rows whose intervals are predicted together, so that memory stays flat; and those whose chances are
 #: summed together, so that they stay in the cache.
 CHUNK, FEW = 8192, 256
-#: For so many days the chance to close is spread over days by the week's rhythm; later, evenly.
-DAILY_FOR = 28
+#: For so many days the chance to close is spread over days by the calendar's rhythm, then for so many over
+#: weeks; later, evenly.
+DAILY_FOR, WEEKLY_UNTIL = 28, 182
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,10 @@ class HazardModel:
         index of the interval.
     edges_days : tuple of float
         Edges of the intervals, in days after ``as_of``; the first is 0, they rise.
-    rhythm : WeekRhythm, optional
-        On which weekdays records close, where the history shows it.
+    rhythm : CalendarRhythm, optional
+        On which days of the calendar records close, where the history shows it.
     base : tuple of (float, float)
-        For each interval the odds of being won, and of being lost, against staying open, in an even week;
+        For each interval the odds of being won, and of being lost, against staying open, on an even calendar;
         the booster's margins come on top. Empty where the booster starts from nothing.
 
     Raises
@@ -62,7 +63,7 @@ class HazardModel:
 
     booster: str
     edges_days: tuple[float, ...]
-    rhythm: WeekRhythm | None = None
+    rhythm: CalendarRhythm | None = None
     base: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class HazardModel:
         ----------
         x : ndarray of shape (rows, features)
         as_of : ndarray of datetime64[us], UTC, shape (rows,), optional
-            Now; needed where the model knows the week's rhythm.
+            Now; needed where the model knows the calendar's rhythm.
         threads : int
 
         Raises
@@ -154,9 +155,9 @@ class HazardModel:
         if self.rhythm is None:
             return _Start(edges, margins[None], np.zeros(rows, np.int64))
         if as_of is None and rows:
-            raise ValueError("as_of is needed: the hazard knows on which weekdays records close")
+            raise ValueError("as_of is needed: the hazard knows on which days records close")
         place, held = self.rhythm.exposure(edges, np.empty(0, "datetime64[us]") if as_of is None else as_of)
-        days = np.arange(min(DAILY_FOR, edges[-1]) + 1.0)
+        days = np.concatenate([np.arange(DAILY_FOR), np.arange(DAILY_FOR, WEEKLY_UNTIL + 1.0, 7.0)])
         finer = np.union1d(edges, days[days < edges[-1]])
         of = np.searchsorted(edges, finer[:-1], side="right") - 1
         parts = self.rhythm.exposure(finer, np.empty(0, "datetime64[us]") if as_of is None else as_of)[1]
@@ -183,7 +184,7 @@ class HazardModel:
 
 @dataclass(frozen=True)
 class _Start:
-    """Where the booster starts from at some moments of the week, and how days share an interval.
+    """Where the booster starts from at some moments, and how days share an interval.
 
     Parameters
     ----------

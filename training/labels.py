@@ -69,6 +69,8 @@ class Outcomes:
         An outcome whose moment is not known.
     definition : str
         What counts as won, in words, and who chose it where somebody did.
+    started : ndarray of int64, shape (n,)
+        Microseconds since 1970 at which each record became known.
     since : int
         Microseconds since 1970 from which on outcomes were recorded at all; 0 for always.
     """
@@ -78,6 +80,7 @@ class Outcomes:
     ended: npt.NDArray[np.int64]
     untimed: npt.NDArray[np.bool_]
     definition: str
+    started: npt.NDArray[np.int64]
     since: int = 0
 
 
@@ -104,8 +107,9 @@ def outcomes(history: History, entity: str) -> Outcomes:
     lost_sight = (events == OPEN) & (gone < ended)
     timed = ~untimed
     closed = np.where(events != OPEN, ended, NEVER)[timed]
-    since = outcomes_since(_micros(records["recorded_at"])[timed], closed)
-    return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition, since)
+    started = _micros(records["recorded_at"])
+    since = outcomes_since(started[timed], closed)
+    return Outcomes(ids, events, np.where(lost_sight, gone, ended), untimed, definition, started, since)
 
 
 def with_lead_outcome(history: History, lead_outcome: str) -> History:

@@ -103,14 +103,14 @@ def learn(
         both = facts["won"] > 0 and facts["lost"] > 0
         verdict = judge(window, settings, horizon, both_ends=both, entity=entity)
     say(f"{entity}s: learning from all {len(sample):,} moments")
-    model, copy = _fit(sample, found, horizon, verdict, settings, history.deals, facts)
+    end = np.datetime64(until.tz_localize(None), "us")
+    model, copy = _fit(sample, found, end, horizon, verdict, settings, history.deals, facts)
     section = describe_model(
         model, facts, found.definition, settings, sample=sample, verdict=verdict, copy=copy
     )
     hazards: tuple[HazardOfThen, ...] = ()
     if entity == "deal" and not untimed:
         say("deals: learning as of past moments")
-        end = np.datetime64(until.tz_localize(None), "us")
         hazards = hazards_of_then(sample, found, end, settings.timing)
     return Learned(model, section, hazards)
 
@@ -141,6 +141,7 @@ def _by_order(sample: Sample) -> Window | None:
 def _fit(
     sample: Sample,
     found: Outcomes,
+    until: np.datetime64,
     horizon: float | None,
     verdict: Verdict | None,
     settings: TrainSettings,
@@ -159,7 +160,7 @@ def _fit(
         half_life_days=choice.half_life_days,
         rounds=min(settings.timing.rounds, choice.rounds),
     )
-    timing = fit_timing(sample, found, clock)
+    timing = fit_timing(sample, found, until, clock)
     amount = fit_amount(sample, deals) if spec.entity == "deal" else None
     signal = verdict is not None and verdict.skill.proven
     if verdict is None or not signal:

@@ -44,7 +44,7 @@ def hazards_of_then(
     ----------
     sample : Sample
     found : Outcomes
-        Of all records, for the week's rhythm.
+        Of all records, for the calendar's rhythm.
     until : datetime64[us]
         End of observation.
     settings : HazardSettings
@@ -61,7 +61,7 @@ def hazards_of_then(
         if len(np.unique(sample.records[rows][labels.events == WON])) < _FEWEST_WINS:
             continue
         known = found.ended < then.astype("datetime64[us]").astype(np.int64)
-        rhythm = find_rhythm(replace(found, events=np.where(known, found.events, OPEN).astype("int8")))
+        rhythm = find_rhythm(replace(found, events=np.where(known, found.events, OPEN).astype("int8")), then)
         edges, weights = choose_edges(labels, few), sample.weights[rows]
         start = start_of(labels, as_of[rows], edges, rhythm, None, weights)
         model = fit_hazard(

@@ -1,4 +1,4 @@
-"""The week's rhythm as a history shows it, and the hazard that a booster starts from because of it."""
+"""The calendar's rhythm as a history shows it, and the hazard that a booster starts from because of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from serving.rhythm import CalendarRhythm, days_of
 from serving.timing import HazardModel
-from serving.week import WeekRhythm
+from training.beat import find_beat
 from training.labels import LOST, OPEN, WON, Labels, Outcomes
 from training.person_periods import PersonPeriods, period_weights, person_periods
 
@@ -18,40 +19,43 @@ Moments = npt.NDArray[np.datetime64]
 
 #: Closings that an interval counts as having seen beside its own, in the overall proportion.
 _PRIOR_CLOSINGS = 5.0
-#: Closings below which nothing is said about weekdays, and those that each weekday has beside its own.
-_FEWEST_CLOSINGS, _PRIOR_A_DAY = 70, 1.0
 
 
-def find_rhythm(found: Outcomes) -> WeekRhythm:
-    """Find on which weekdays, in UTC, records are won and lost; an even week where too few closed to say."""
-    closed = (found.events != OPEN) & ~found.untimed
-    if closed.sum() < _FEWEST_CLOSINGS:
-        return WeekRhythm.flat()
-    day = np.timedelta64(1, "D") // np.timedelta64(1, "us")
-    # 1970-01-01 was a Thursday.
-    weekday = (found.ended // day + 3) % 7
-    shares = []
-    for event in (WON, LOST):
-        counts = np.bincount(weekday[closed & (found.events == event)], minlength=7) + _PRIOR_A_DAY
-        shares.append(tuple(float(share) for share in 7.0 * counts / counts.sum()))
-    return WeekRhythm(shares[0], shares[1])
+def find_rhythm(found: Outcomes, until: np.datetime64) -> CalendarRhythm:
+    """Find on which days of the calendar, in UTC, records are won and lost.
+
+    Parameters
+    ----------
+    found : Outcomes
+        What is known of all records by ``until``.
+    until : datetime64[us]
+        End of observation.
+    """
+    started, ended = (_days(micros[~found.untimed]) for micros in (found.started, found.ended))
+    last = int(np.floor(days_of(np.array([until]))[0]))
+    events = found.events[~found.untimed]
+    return CalendarRhythm(*(find_beat(started, ended, events == event, last) for event in (WON, LOST)))
+
+
+def _days(micros: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.floor(days_of(micros.view("datetime64[us]"))).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class HazardStart:
-    """The hazard without features that a booster starts from: by interval, in the week's rhythm.
+    """The hazard without features that a booster starts from: by interval, in the calendar's rhythm.
 
     Parameters
     ----------
-    rhythm : WeekRhythm
+    rhythm : CalendarRhythm
     base : tuple of (float, float)
-        For each interval, the odds of being won and of being lost against staying open, in an even week.
+        For each interval, the odds of being won and of being lost against staying open, on an even calendar.
     place : ndarray of int, shape (snapshots,)
     exposure : ndarray of shape (moments, intervals, 2)
-        As :meth:`WeekRhythm.exposure` gives them for the snapshots.
+        As :meth:`CalendarRhythm.exposure` gives them for the snapshots.
     """
 
-    rhythm: WeekRhythm
+    rhythm: CalendarRhythm
     base: tuple[tuple[float, float], ...]
     place: Ints
     exposure: Floats
@@ -71,7 +75,7 @@ def start_of(
     labels: Labels,
     as_of: Moments,
     edges: tuple[float, ...],
-    rhythm: WeekRhythm,
+    rhythm: CalendarRhythm,
     half_life_days: float | None,
     weights: Floats | None = None,
 ) -> HazardStart:
@@ -83,7 +87,7 @@ def start_of(
     as_of : ndarray of datetime64[us], UTC, shape (n,)
     edges : tuple of float
         Days.
-    rhythm : WeekRhythm
+    rhythm : CalendarRhythm
     half_life_days : float, optional
     weights : ndarray of shape (n,), optional
     """

@@ -1,4 +1,4 @@
-"""Fit when records close: a fine hazard in the week's rhythm, whose sums agree with what was seen."""
+"""Fit when records close: a fine hazard in the calendar's rhythm, whose sums agree with what was seen."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from training.samples import Sample
 from training.settings import HazardSettings
 
 
-def fit_timing(sample: Sample, found: Outcomes, settings: HazardSettings) -> HazardModel:
+def fit_timing(
+    sample: Sample, found: Outcomes, until: np.datetime64, settings: HazardSettings
+) -> HazardModel:
     """Fit the hazard whose distribution in time is served.
 
     Parameters
     ----------
     sample : Sample
     found : Outcomes
-        Of all records of the kind: they show the week's rhythm.
+        Of all records of the kind: they show the calendar's rhythm.
+    until : datetime64[us]
+        End of observation.
     settings : HazardSettings
     """
     edges = choose_edges(sample.labels, settings)
     half_life, weights = settings.half_life_days, sample.weights
-    start = start_of(sample.labels, sample.as_of, edges, find_rhythm(found), half_life, weights)
+    start = start_of(sample.labels, sample.as_of, edges, find_rhythm(found, until), half_life, weights)
     model = fit_hazard(
         sample.x,
         sample.labels,

@@ -2,7 +2,7 @@
 
 The Aalen-Johansen estimator of winning against losing, with amounts as marks (Aalen and Johansen, "An
 empirical transition matrix for non-homogeneous Markov chains based on censored observations", 1978); age
-runs in the week's rhythm, so that a weekend without sales adds none.
+runs in the calendar's rhythm, so that a weekend without sales adds none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from crm.moments import DAY, NEVER
 from crm.observed import outcomes_since
-from serving.week import days_of, passed
+from serving.rhythm import Beat, days_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,12 +35,12 @@ class Cohorts:
     Parameters
     ----------
     age : ndarray of shape (a,)
-        In days of the week's rhythm.
+        In days of the calendar's rhythm.
     revenue, wins : ndarray of shape (a,)
         Of one deal: money, and the chance to be won.
     amounts, weights : ndarray of shape (s,)
         Of the sales behind them.
-    rhythm : tuple of 7 float
+    rhythm : Beat
     """
 
     age: Floats
@@ -48,17 +48,18 @@ class Cohorts:
     wins: Floats
     amounts: Floats
     weights: Floats
-    rhythm: tuple[float, ...]
+    rhythm: Beat
 
     def between(self, opened: Floats, start: float, end: float) -> tuple[Floats, Floats]:
-        """Give what deals opened at these moments bring from ``start`` to ``end``, in days since a Monday.
+        """Give what deals opened at these moments bring from ``start`` to ``end``, in days since
+        1970-01-05.
 
         Returns
         -------
         revenue, wins : ndarray of shape (n,)
         """
-        opened = passed(opened, self.rhythm)
-        first, last = passed(np.array([start, end]), self.rhythm)
+        opened = self.rhythm.passed(opened)
+        first, last = self.rhythm.passed(np.array([start, end]))
         young, old = np.maximum(first - opened, 0.0), np.maximum(last - opened, 0.0)
         revenue, wins = (
             np.interp(old, self.age, curve) - np.interp(young, self.age, curve)
@@ -68,7 +69,7 @@ class Cohorts:
 
 
 def learn_cohorts(
-    recorded: Ints, closed: Ints, won: Flags, amount: Floats, now: int, rhythm: tuple[float, ...]
+    recorded: Ints, closed: Ints, won: Flags, amount: Floats, now: int, rhythm: Beat
 ) -> Cohorts:
     """Learn from the deals known before ``now``.
 
@@ -81,7 +82,7 @@ def learn_cohorts(
     amount : ndarray of shape (n,)
         What is missing counts as the mean of the other sales.
     now : int
-    rhythm : tuple of 7 float
+    rhythm : Beat
         Of winning.
     """
     there = recorded < now
@@ -137,5 +138,5 @@ def _incidence(
     return revenue, wins
 
 
-def _clock(micros: Ints, rhythm: tuple[float, ...]) -> Floats:
-    return passed(days_of(micros.view("datetime64[us]")), rhythm)
+def _clock(micros: Ints, rhythm: Beat) -> Floats:
+    return rhythm.passed(days_of(micros.view("datetime64[us]")))

@@ -14,12 +14,11 @@ from serving.forecast.cohorts import Cohorts, learn_cohorts
 from serving.forecast.evidence import Evidence
 from serving.forecast.open_deals import days_after
 from serving.outcome_model import OutcomeModel
-from serving.week import days_of
+from serving.rhythm import EVEN, Beat, days_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_EVEN = (1.0,) * 7
 #: Parts of a day in which deals are opened.
 _PARTS = 4
 #: New deals are shared among groups as those of so many days were; newer ones count more.
@@ -57,21 +56,21 @@ class NewDeals:
         return float((opened * revenue).sum()), float((opened * wins).sum())
 
 
-def winning_rhythm(model: OutcomeModel) -> tuple[float, ...]:
-    """Give how deals are won by weekday, Monday first; evenly where the model knows nothing of it."""
+def winning_rhythm(model: OutcomeModel) -> Beat:
+    """Give how winning deals follows the calendar; evenly where the model knows nothing of it."""
     hazard = model.hazard
-    return _EVEN if hazard is None or hazard.rhythm is None else hazard.rhythm.won
+    return EVEN if hazard is None or hazard.rhythm is None else hazard.rhythm.won
 
 
-def new_deals(evidence: Evidence, periods: tuple[Period, ...], rhythm: tuple[float, ...]) -> NewDeals:
+def new_deals(evidence: Evidence, periods: tuple[Period, ...], rhythm: Beat) -> NewDeals:
     """Learn from the deals known so far what those to come will bring.
 
     Parameters
     ----------
     evidence : Evidence
     periods : tuple of Period
-    rhythm : tuple of 7 float
-        Of winning, Monday first.
+    rhythm : Beat
+        Of winning.
     """
     furthest = max((days_after(evidence.as_of, period.end) for period in periods), default=0.0)
     arrivals = forecast_arrivals(evidence.recorded, evidence.now, int(np.ceil(furthest)))

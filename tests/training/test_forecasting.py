@@ -1,4 +1,4 @@
-"""Replayed forecasts, the week's rhythm, the time before outcomes were recorded, and typical sales."""
+"""Replayed forecasts, the calendar's rhythm, the time before outcomes were recorded, and typical sales."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from crm.simulator import simulate
 from crm.validation import validate_history
 from serving.forecast.evidence import gather
 from serving.outcome_model import OutcomeModel
-from serving.week import WeekRhythm
+from serving.rhythm import Beat, CalendarRhythm
 from training.forecasting import Replay, _level, _shock, learn_forecast
 from training.labels import LOST, OPEN, WON, Labels, Outcomes
 from training.learning import learn
@@ -104,12 +104,15 @@ def test_weekdays_show_in_the_rhythm() -> None:
         np.concatenate([won, lost]),
         np.zeros(240, bool),
         "",
+        np.full(240, monday),
     )
-    rhythm = find_rhythm(found)
-    assert min(rhythm.won[:5]) > 1.3 and max(rhythm.won[5:]) < 0.05
-    assert rhythm.lost[5] > 5.5
-    few = replace(found, events=np.where(np.arange(240) < 60, found.events, OPEN).astype(np.int8))
-    assert find_rhythm(few) == WeekRhythm.flat()
+    until = np.array([monday + 280 * DAY]).view("datetime64[us]")[0]
+    rhythm = find_rhythm(found, until)
+    won, lost = np.array(rhythm.won.weekdays), np.array(rhythm.lost.weekdays)
+    assert won[:5].min() > 25 * won[5:].max()
+    assert lost[5] > 25 * np.delete(lost, 5).max()
+    few = replace(found, events=np.where(np.arange(240) < 30, found.events, OPEN).astype(np.int8))
+    assert find_rhythm(few, until) == CalendarRhythm()
 
 
 def test_the_hazard_starts_from_the_closings_relative_to_the_week() -> None:
@@ -121,7 +124,7 @@ def test_the_hazard_starts_from_the_closings_relative_to_the_week() -> None:
     rng = np.random.default_rng(2)
     won = weekday & (rng.random(n) < 0.14)
     labels = Labels(np.where(won, 0.5, 1.0), np.where(won, WON, OPEN).astype(np.int8), np.ones(n))
-    rhythm = WeekRhythm((1.4,) * 4 + (1.3998,) + (1e-4,) * 2, (1.0,) * 7)
+    rhythm = CalendarRhythm(Beat((1.4,) * 4 + (1.3998,) + (1e-4,) * 2))
     start = start_of(labels, as_of, (0.0, 1.0), rhythm, None)
     assert start.base[0][0] == pytest.approx(0.1 / (1 - 0.1), rel=0.15)
     model = start.model("", (0.0, 1.0))
