@@ -51,7 +51,7 @@ def deals_model(history: History, until: pd.Timestamp) -> ModelBundle:
         models={"deal": learned.model},
         created_at=until.to_pydatetime(),
         trained_through=until.to_pydatetime(),
-        forecast=learn_forecast(known, learned.model, until, settings.seed, lambda _: None),
+        forecast=learn_forecast(known, learned.model, until, settings.seed, lambda _: None, learned.hazards),
     )
 
 

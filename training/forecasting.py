@@ -44,8 +44,8 @@ _MOMENTS, _SPAN_DAYS, _MOST_DEALS = 30, 540.0, 3_000
 _FEWEST, _FEWEST_WINS = 3, 20
 #: A period that brought so many times what was expected, or more, tells no more than that.
 _MOST_TIMES = 4.0
-#: The level wanders so much in a week, and is known so well before anything is seen; in log revenue.
-_DRIFT, _PRIOR = 0.03, 0.1
+#: The level wanders so much in a week, and is known so well before anything is seen; it is no less than that.
+_DRIFT, _PRIOR, _LEAST_LEVEL = 0.03, 0.1, 0.1
 #: The shock is believed to be this before anything is seen, as firmly as so many periods would show.
 _PRIOR_PERIODS = 4.0
 
@@ -238,12 +238,13 @@ def _to_come(evidence: Evidence, model: OutcomeModel, now: int, furthest: float)
 
 
 def _level(replays: list[Replay], horizon: float, shock: float) -> float:
-    """Filter the log of what open deals brought against what was expected, as a level that wanders.
+    """Filter the ratio of what open deals brought to what was expected, as a level that wanders.
 
     The local-level filter (Harvey, "Forecasting, Structural Time Series Models and the Kalman Filter", 1989,
-    section 4.1), from a level of 1. Horizons overlap, so that each replay tells only its part.
+    section 4.1), from a level of 1. Horizons overlap, so that each replay tells only its part. Not in logs:
+    luck alone would draw their mean below that of revenue.
     """
-    mean, variance, before = 0.0, _PRIOR**2, None
+    mean, variance, before = 1.0, _PRIOR**2, None
     for one in replays:
         if one.open_expected <= 0.0:
             continue
@@ -251,12 +252,12 @@ def _level(replays: list[Replay], horizon: float, shock: float) -> float:
             variance += _DRIFT**2 * (before - one.weeks_ago)
         luck = one.chance_variance / one.open_expected**2
         noise = (luck + shock**2) * max(horizon / 7.0 / _apart(replays), 1.0)
-        ratio = np.log(np.clip(one.open_brought / one.open_expected, 0.2, 5.0))
+        ratio = min(one.open_brought / one.open_expected, _MOST_TIMES)
         gain = variance / (variance + noise)
         mean += gain * (ratio - mean)
         variance *= 1.0 - gain
         before = one.weeks_ago
-    return float(np.exp(mean))
+    return max(float(mean), _LEAST_LEVEL)
 
 
 def _shock(replays: list[Replay], horizon: float, level: float) -> float:

@@ -1,34 +1,33 @@
-"""How many deals will be opened: counts of the past weeks, carried forward with their season and weekdays.
+"""How many deals will be opened: counts of the past weeks, carried forward along the calendar.
 
-The square root of a week's count (Anscombe's transform, "The transformation of Poisson, binomial and
-negative-binomial data", 1948) follows a level, with a yearly season of two harmonics where the history holds
-two years of it. Two opinions of that level are averaged (Bates and Granger, "The combination of forecasts",
-1969): one as quick as the likelihood says (Harvey, "Forecasting, Structural Time Series Models and the Kalman
-Filter", 1989), which a good month carries away, and a slow one, which growth leaves behind.
+What the calendar does, from weekdays to the months of the year, is taken out of the past and put on what is
+to come. Two opinions of the level are averaged (Bates and Granger, "The combination of forecasts", 1969). One
+moves as quickly as the likelihood says (Harvey, "Forecasting, Structural Time Series Models and the Kalman
+Filter", 1989), on the square roots of counts (Anscombe, "The transformation of Poisson, binomial and
+negative-binomial data", 1948): a good month carries it away. The other is the mean of the last quarter:
+growth leaves it behind.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crm.moments import DAY
+from serving.calendar_effects import fit_beat
+from serving.rhythm import EVEN, Beat, days_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 WEEK = 7 * DAY
-#: Weeks from which a level, and a yearly season, can be told from noise; and those that are looked at.
-FEWEST_WEEKS, SEASON_WEEKS, MOST_WEEKS = 8, 104, 260
-#: Weeks whose weekdays say how a week's arrivals fall on days.
-_WEEKDAY_WEEKS = 26
-_YEAR_WEEKS, _HARMONICS = 365.25 / 7, 2
-#: How much the last week may move the slow level.
-_SLOWNESS = (0.02, 0.1)
+#: Weeks from which a level can be told from noise; those that are looked at; and those of the slow level.
+FEWEST_WEEKS, MOST_WEEKS, SLOW_WEEKS = 8, 260, 13
+#: A week in which the calendar leaves less than this of a week tells nothing of the level.
+_LEAST_HELD = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,9 @@ class Arrivals:
     ----------
     daily : ndarray of shape (days,)
         Expected number in each day after ``as_of``.
-    is_seasonal : bool
     """
 
     daily: Floats
-    is_seasonal: bool
 
     @property
     def total(self) -> float:
@@ -64,13 +61,25 @@ def forecast_arrivals(recorded: Ints, now: int, days: int) -> Arrivals:
         How far.
     """
     counts = weekly_counts(recorded, now)
-    weeks = -(-days // 7)
     if counts.sum() == 0 or days <= 0:
-        return Arrivals(np.zeros(max(days, 0)), False)
-    seasonal = len(counts) >= SEASON_WEEKS
-    expected = _carry(counts, weeks, seasonal=seasonal)
-    daily = (expected[:, None] * _weekdays(recorded, now)[None, :]).ravel()[:days]
-    return Arrivals(daily, seasonal)
+        return Arrivals(np.zeros(max(days, 0)))
+    beat = EVEN if len(counts) < FEWEST_WEEKS else _beat(recorded[recorded < now], now)
+    today = float(days_of(np.array([now]).view("datetime64[us]"))[0])
+    weeks = np.arange(-len(counts), 1, dtype=np.float64)
+    past = np.diff(beat.passed(today + 7.0 * weeks)) / 7.0
+    to_come = np.diff(beat.passed(today + np.arange(days + 1.0)))
+    return Arrivals(_level(counts, past) / 7.0 * to_come)
+
+
+def _beat(recorded: Ints, now: int) -> Beat:
+    """Give how arrivals follow the calendar, from the day after the first week on."""
+    day = np.floor(days_of(recorded.view("datetime64[us]"))).astype(np.int64)
+    today = int(np.floor(days_of(np.array([now]).view("datetime64[us]"))[0]))
+    # The week in which the history begins is only partly there, and what was open then came in at once.
+    first = max(int(day.min()) + 7, today - 7 * MOST_WEEKS)
+    inside = (day >= first) & (day < today)
+    seen = np.bincount(day[inside] - first, minlength=today - first).astype(np.float64)
+    return fit_beat(seen, np.full(len(seen), seen.mean()), first)
 
 
 def weekly_counts(recorded: Ints, now: int) -> Floats:
@@ -85,70 +94,28 @@ def weekly_counts(recorded: Ints, now: int) -> Floats:
     return counts[::-1].astype(np.float64)
 
 
-def _carry(counts: Floats, weeks: int, *, seasonal: bool) -> Floats:
-    """Give the expected count of each coming week, shape (weeks,)."""
+def _level(counts: Floats, held: Floats) -> float:
+    """Give the expected count of an even week to come.
+
+    Parameters
+    ----------
+    counts, held : ndarray of shape (weeks,)
+        Of each past week: its arrivals, and how much of an even week the calendar left it.
+    """
+    slow = float(counts[-SLOW_WEEKS:].sum() / max(held[-SLOW_WEEKS:].sum(), _LEAST_HELD))
     if len(counts) < FEWEST_WEEKS:
-        return np.full(weeks, counts.mean())
+        return slow
     # Imported before warnings are silenced: the library sets filters of its own when it is imported.
-    from statsmodels.tsa.holtwinters import ExponentialSmoothing
     from statsmodels.tsa.statespace.structural import UnobservedComponents
 
-    roots = 2.0 * np.sqrt(counts + 0.375)
+    even = np.where(held < _LEAST_HELD, np.nan, counts / np.maximum(held, _LEAST_HELD))
     with warnings.catch_warnings():
         # A flat likelihood leaves a search unfinished at a level that is as good as any.
         warnings.simplefilter("ignore")
-        quick = _quick(UnobservedComponents, roots, weeks, seasonal=seasonal)
-        slow = _slow(ExponentialSmoothing, roots, weeks, seasonal=seasonal)
-    found: Floats = (quick + slow) / 2.0 if np.isfinite(quick).all() else slow
-    return found
-
-
-def _quick(library: Any, roots: Floats, weeks: int, *, seasonal: bool) -> Floats:
-    """Follow a level that wanders as fast as the likelihood says."""
-    model = library(
-        roots,
-        "local level",
-        freq_seasonal=[{"period": _YEAR_WEEKS, "harmonics": _HARMONICS}] if seasonal else None,
-        stochastic_freq_seasonal=[False] if seasonal else None,
-    )
-    ahead = model.fit(disp=False, maxiter=100).get_forecast(weeks)
-    # Beyond the noise of counting, a wandering level must not raise its own mean.
-    return _counts(np.asarray(ahead.predicted_mean), np.minimum(np.asarray(ahead.var_pred_mean), 1.0))
-
-
-def _slow(library: Any, roots: Floats, weeks: int, *, seasonal: bool) -> Floats:
-    """Follow a level that moves little in a quarter, around a season by regression."""
-    n = len(roots)
-    season = np.zeros(n + weeks)
-    if seasonal:
-        time = np.arange(n + weeks)
-        waves = [
-            wave(2.0 * np.pi * turn * time / _YEAR_WEEKS)
-            for turn in range(1, _HARMONICS + 1)
-            for wave in (np.sin, np.cos)
-        ]
-        table = np.column_stack([np.ones(n + weeks), time / n, *waves])
-        # A little ridge on the waves: a season of two years is known only so well.
-        ridge = np.diag([0.0, 0.0] + [1.0] * len(waves))
-        weights = np.linalg.solve(table[:n].T @ table[:n] + ridge, table[:n].T @ roots)
-        season = table[:, 2:] @ weights[2:]
-    smooth = library(
-        roots - season[:n], initialization_method="estimated", bounds={"smoothing_level": _SLOWNESS}
-    ).fit()
-    level = float(np.asarray(smooth.forecast(1))[0])
-    return _counts(level + season[n:], np.ones(weeks))
-
-
-def _counts(roots: Floats, variance: Floats) -> Floats:
-    """Turn expected roots into expected counts: E[(root / 2)^2], less what was added."""
-    found: Floats = np.maximum((np.maximum(roots, 0.0) ** 2 + variance) / 4.0 - 0.375, 0.0)
-    return found
-
-
-def _weekdays(recorded: Ints, now: int) -> Floats:
-    """Give how a week's arrivals fall on the seven days from now on."""
-    recent = recorded[(recorded < now) & (recorded >= now - _WEEKDAY_WEEKS * WEEK)]
-    day = 6 - ((now - 1 - recent) // DAY) % 7
-    counts = np.bincount(day, minlength=7) + 1.0
-    shares: Floats = counts / counts.sum()
-    return shares
+        fitted = UnobservedComponents(2.0 * np.sqrt(even + 0.375), "local level").fit(disp=False, maxiter=100)
+        ahead = fitted.get_forecast(1)
+    root, variance = float(ahead.predicted_mean[0]), float(ahead.var_pred_mean[0])
+    # E[(root / 2)^2], less what was added; beyond the noise of counting, a wandering level must not raise its
+    # own mean.
+    quick = max((max(root, 0.0) ** 2 + min(variance, 1.0)) / 4.0 - 0.375, 0.0)
+    return (quick + slow) / 2.0 if np.isfinite(quick) else slow

@@ -52,8 +52,7 @@ def test_steady_arrivals_go_on_on_the_same_weekdays() -> None:
     recorded = np.concatenate([MONDAY + (7 * weeks + day) * DAY + DAY // 2 for day in (0, 0, 2)])
     found = forecast_arrivals(recorded, MONDAY + 140 * DAY, 14)
     assert found.total == pytest.approx(6.0, rel=0.05)
-    assert found.daily[0] > 1.5 * found.daily[2] > 6 * found.daily[4] * 1.5
-    assert not found.is_seasonal
+    assert found.daily[0] > 1.5 * found.daily[2] > 9 * found.daily[4]
 
 
 def test_arrivals_later_than_now_do_not_count() -> None:
@@ -70,7 +69,6 @@ def test_a_yearly_season_comes_back() -> None:
     counts = rng.poisson(30 + 10 * np.sin(2 * np.pi * weeks / 52.18))
     recorded = np.repeat(MONDAY + weeks * 7 * DAY, counts)
     found = forecast_arrivals(recorded, MONDAY + 208 * 7 * DAY, 364)
-    assert found.is_seasonal
     by_week = found.daily.reshape(52, 7).sum(axis=1)
     truth = 30 + 10 * np.sin(2 * np.pi * (208 + np.arange(52)) / 52.18)
     assert np.corrcoef(by_week, truth)[0, 1] > 0.95
