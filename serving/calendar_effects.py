@@ -17,8 +17,9 @@ from serving.rhythm import PARTS, Beat, kinds_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Days of a history below which the months of the year are not told from those of the history.
-_A_YEAR = 400
+#: Days of a history below which a part of the calendar is not told from what single weeks and months brought:
+#: half a year for the weeks of a month, one and a half for what a quarter or a year repeats.
+_LONG_ENOUGH = {"month_weeks": 180, "quarter_weeks": 550, "quarter_months": 550, "months": 550}
 #: The month of the history, beside the parts of the calendar.
 _OF_HISTORY = "of_history"
 #: What is believed of each part's standard deviation, in logs, before anything is seen, and how firmly: as
@@ -46,9 +47,7 @@ def fit_beat(seen: Floats, expected: Floats, first: int) -> Beat:
         The first of them, in days since 1970-01-05.
     """
     days = np.arange(first, first + len(seen))
-    parts = kinds_of(days)
-    if len(days) < _A_YEAR:
-        del parts["months"]
+    parts = {part: kind for part, kind in kinds_of(days).items() if len(days) >= _LONG_ENOUGH.get(part, 0)}
     months = (np.datetime64("1970-01-05", "D") + days).astype("datetime64[M]").astype(np.int64)
     effects = _effects(seen, expected, {**parts, _OF_HISTORY: months - months[0]})
     return Beat(**{part: tuple(effects[part].tolist()) for part in parts})

@@ -37,8 +37,16 @@ def test_growth_is_not_taken_for_a_season() -> None:
     assert np.log(beat.months) == pytest.approx(0.0, abs=0.06)
 
 
-def test_months_are_not_told_from_less_than_a_year() -> None:
-    """A year's half says nothing of its months: a busy spring is not expected to come back."""
-    days = YEARS[:200]
-    seen = np.where(np.arange(200) < 60, 9.0, 3.0)
-    assert fit_beat(seen, np.full(200, seen.mean()), int(days[0])).months == (1.0,) * 12
+@pytest.mark.parametrize(
+    ("days", "told"),
+    [
+        (100, {"weekdays"}),
+        (200, {"weekdays", "month_weeks"}),
+        (600, set(PARTS)),
+    ],
+)
+def test_a_part_of_the_calendar_is_told_from_several_of_its_turns(days: int, told: set[str]) -> None:
+    """A busy spring is not expected to come back, nor is the end of the one quarter that was seen."""
+    seen = np.where(np.arange(days) % 91 < 30, 9.0, 3.0) + YEARS[:days] % 2
+    beat = fit_beat(seen, np.full(days, seen.mean()), int(YEARS[0]))
+    assert {part for part, size in PARTS.items() if getattr(beat, part) != (1.0,) * size} == told
