@@ -16,7 +16,6 @@ from crm.ingesting.rows import (
     Writer,
     attribute_kinds,
     enter_attributes,
-    ids_there,
     keep_states,
     read_known,
     rows_of,

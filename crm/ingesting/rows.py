@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from crm.ingesting.layout import STATED
 from crm.ingesting.states import FOUND, Known, Told, found_by_import
 from crm.ingesting.values import Value
 from crm.schema import TABLE_OF, Kind
 from crm.store.layout import ATTRIBUTES, LOADS, STORED
+from crm.store.service.layout import STATED
 
 #: Ids of one query; SQLite takes 32,766 parameters at most.
 _PIECE = 2000

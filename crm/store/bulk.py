@@ -16,6 +16,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from crm.store.address import StoreAddress
 from crm.store.faults import explain
+from crm.store.service.layout import REVISIONS
+from crm.store.service.revision import Part, raising
 
 #: Rows read in one piece. SQLite's driver takes a column's type from the first piece that it reads, so a
 #: piece is read whole and then cast.
@@ -131,6 +133,13 @@ class Transaction:
         )
         self.run(merged)
         self.run(sa.text(f"DROP TABLE {source.name}"))
+
+    def note_change(self, part: Part) -> None:
+        """Raise the revision of a part of the store, for those who keep something of it in memory."""
+        if self._address.kind == "sqlite":
+            self.run(raising(sqlite.insert(REVISIONS), part))
+        else:
+            self.run(raising(postgresql.insert(REVISIONS), part))
 
     def _stage(self, table: sa.Table, rows: pa.Table) -> sa.TableClause:
         """Put rows into a temporary table with the table's columns."""

@@ -124,6 +124,7 @@ class Store:
                 return LoadReport(earlier, counts)
             done = LOADS.update().where(LOADS.c.load_id == load_id).values(counts=dump_counts(counts))
             transaction.run(done)
+            transaction.note_change("history")
             transaction.commit()
         return report
 

@@ -13,9 +13,14 @@ from alembic.script import ScriptDirectory
 from crm.errors import StoreError
 from crm.store.address import StoreAddress
 from crm.store.layout import METADATA
+from crm.store.service.layout import REVISIONS as COUNTED
+from crm.store.service.layout import STATED
 
 #: The revisions shipped with this package.
 REVISIONS = Path(__file__).parent / "migrations"
+
+#: All tables of a store: those of the history, and what ingesting and the service keep beside it.
+TABLES = frozenset(METADATA.tables) | {STATED.name, COUNTED.name}
 
 #: Named apart from Alembic's default, so that a database shared with another program stays unconfused.
 VERSION_TABLE = "vigie_version"
@@ -94,7 +99,7 @@ def _is_ready(
 def _check_free(connection: sa.Connection, address: StoreAddress, *, create: bool) -> None:
     tables = sa.inspect(connection).get_table_names()
     # A team's database may hold other things beside the history; a SQLite file is a history or is not.
-    clash = sorted(tables if address.kind == "sqlite" else set(tables) & set(METADATA.tables))
+    clash = sorted(tables if address.kind == "sqlite" else set(tables) & TABLES)
     if clash:
         raise StoreError(
             f"{address} is no history store, and holds a table {clash[0]!r} of something else; "

@@ -32,7 +32,9 @@ def day_around(moment: datetime, zone: str) -> tuple[datetime, datetime]:
     try:
         where = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InputError(f"zone {shorten(zone)!r} is not known: give an IANA name such as Europe/Paris") from None
+        raise InputError(
+            f"zone {shorten(zone)!r} is not known: give an IANA name such as Europe/Paris"
+        ) from None
     day = moment.astimezone(where).date()
     began, ends = (
         datetime(one.year, one.month, one.day, tzinfo=where).astimezone(UTC)

@@ -224,9 +224,7 @@ class CallAnswer(BaseModel):
 
     as_of: Moment
     day_began_at: Annotated[Moment, Field(description="in the zone asked for")]
-    model_version: Annotated[
-        str, Field(description="of the model asked about contacts and silence")
-    ]
+    model_version: Annotated[str, Field(description="of the model asked about contacts and silence")]
     n_candidates: int
     n_contacted_today: Annotated[int, Field(description="left out: contacted since the day began")]
     n_marked: Annotated[int, Field(description="left out: done today, or snoozed")]

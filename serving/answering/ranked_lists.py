@@ -15,7 +15,7 @@ from features import FeatureSpec
 from features.entry import Language
 from serving.answering.cursors import Place
 from serving.answering.record_facts import Facts, LastContact, facts_of, last_contacts
-from serving.answering.stored_reasons import Wording
+from serving.answering.stored_reasons import Wording, spec_of
 
 Sort = Literal["propensity", "expected_value", "change"]
 
@@ -92,9 +92,9 @@ def specs_behind(
     """Give the specs of the models that made some scores, where the store has kept them."""
     found = {}
     for version in versions:
-        kept = models.specs_of(connection, version)
-        if kept is not None and entity in kept:
-            found[version, entity] = FeatureSpec.from_json_dict(kept[entity])
+        kept = models.spec_of(connection, version, entity)
+        if kept is not None:
+            found[version, entity] = spec_of(kept)
     return found
 
 

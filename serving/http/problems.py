@@ -60,7 +60,10 @@ NO_KEY = ProblemKind(
     "no_key", 401, "A key is required", "send the header Authorization: Bearer, with a key of vigie keys add"
 )
 BAD_KEY = ProblemKind(
-    "bad_key", 401, "The key is not valid", "send the whole key as it was shown; ask for a new one if it was revoked"
+    "bad_key",
+    401,
+    "The key is not valid",
+    "send the whole key as it was shown; ask for a new one if it was revoked",
 )
 NO_KEY_YET = ProblemKind(
     "no_key_yet",

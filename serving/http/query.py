@@ -48,12 +48,19 @@ def read_query(raw: bytes, model: type[BaseModel] | None) -> BaseModel | None:
     values: dict[str, str] = {}
     for key, value in pairs:
         if key in values:
-            raise _refuse(Fault(field=shorten(key), code="repeated", value=shorten(value), remedy="give it once"))
+            raise _refuse(
+                Fault(field=shorten(key), code="repeated", value=shorten(value), remedy="give it once")
+            )
         values[key] = value
     if model is None:
         key, value = pairs[0]
         raise _refuse(
-            Fault(field=shorten(key), code="extra_forbidden", value=shorten(value), remedy="this call has no query")
+            Fault(
+                field=shorten(key),
+                code="extra_forbidden",
+                value=shorten(value),
+                remedy="this call has no query",
+            )
         )
     return _fill(model, values)
 
@@ -63,7 +70,9 @@ def _fill(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
         return model.model_validate_strings(values)
     except ValidationError as error:
         known = ", ".join(model.model_fields)
-        faults = tuple(fault_of(one, known) for one in error.errors(include_url=False, include_context=False)[:10])
+        faults = tuple(
+            fault_of(one, known) for one in error.errors(include_url=False, include_context=False)[:10]
+        )
         raise Refusal(INVALID_REQUEST, "the query cannot be used", faults) from None
 
 

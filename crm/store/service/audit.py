@@ -105,7 +105,9 @@ def audit_rows(
     if key_id is not None:
         query = query.where(log.key_id == key_id)
     if record_id is not None:
-        query = query.where(log.position.in_(sa.select(records.position).where(records.record_id == record_id)))
+        query = query.where(
+            log.position.in_(sa.select(records.position).where(records.record_id == record_id))
+        )
     if before is not None:
         query = query.where(log.position < before)
     found = connection.execute(query.order_by(log.position.desc()).limit(limit)).all()

@@ -20,7 +20,6 @@ CONNECTION_WAIT: Final = 10.0
 _WRITES: Final = "vigie_writes"
 
 
-
 class ServiceStore:
     """Connections to a history store; :meth:`open` makes one.
 
@@ -53,7 +52,9 @@ class ServiceStore:
         if self.is_local:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
-        self._for_reading = {} if self.is_local else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._for_reading = (
+            {} if self.is_local else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        )
 
     @classmethod
     def open(cls, url: str, *, pool_size: int = 4) -> ServiceStore:

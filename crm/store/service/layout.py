@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from crm.store.layout import METADATA, ROW_NUMBER
+from crm.store.layout import METADATA, ROW_NUMBER, STORED
 
 
 def _text(name: str, *, null: bool = False, key: bool = False) -> sa.Column[str]:
@@ -25,6 +25,12 @@ def _numbered(name: str) -> sa.Column[int]:
 
 #: How often each part of the store has changed.
 REVISIONS = sa.Table("revisions", METADATA, _text("name", key=True), _whole("value"))
+
+#: What ingesting keeps: for a lead, deal or account, the moment of the last state that gave each field; for an
+#: activity that was sent again, the row that holds its last state and the moment of that. One JSON object.
+STATED = sa.Table(
+    "ingest_states", METADATA, _text("entity", key=True), _text("record_id", key=True), _text("state")
+)
 
 #: What is needed to put the reasons of stored scores into words: the features of each model that made some.
 SCORING_MODELS = sa.Table(
@@ -223,9 +229,11 @@ FORGOTTEN = sa.Table(
     _whole("at"),
 )
 #: Indexes on the history by which single records are read.
-HISTORY_INDEXES = {
+for _table, _columns in {
     "activities": ("lead_id", "deal_id"),
     "changes": ("record_id",),
     "deals": ("account_id", "lead_id"),
     "leads": ("account_id",),
-}
+}.items():
+    for _name in _columns:
+        sa.Index(f"{_table}_by_{_name}", STORED[_table].c[_name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from crm.store.service.layout import REVISIONS
 
 Part = Literal["history", "scores", "keys", "subscriptions"]
+Insert = TypeVar("Insert", sqlite.Insert, postgresql.Insert)
 
 
 def revision(connection: sa.Connection, name: Part) -> int:
@@ -21,13 +22,12 @@ def revision(connection: sa.Connection, name: Part) -> int:
 def raise_revision(connection: sa.Connection, name: Part) -> int:
     """Note that a part changed, and give its revision from now on."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    return int(connection.execute(raising(dialect.insert(REVISIONS), name)).scalar_one())
+    statement = raising(dialect.insert(REVISIONS), name).returning(REVISIONS.c.value)
+    return int(connection.execute(statement).scalar_one())
 
 
-def raising(insert: sqlite.Insert | postgresql.Insert, name: Part) -> sqlite.Insert | postgresql.Insert:
-    """Give the statement that raises a revision and returns it, of a dialect's INSERT."""
-    return (
-        insert.values(name=name, value=1)
-        .on_conflict_do_update(index_elements=["name"], set_={"value": REVISIONS.c.value + 1})
-        .returning(REVISIONS.c.value)
+def raising(insert: Insert, name: Part) -> Insert:
+    """Give the statement that raises a revision, of a dialect's INSERT."""
+    return insert.values(name=name, value=1).on_conflict_do_update(
+        index_elements=["name"], set_={"value": REVISIONS.c.value + 1}
     )

@@ -140,7 +140,9 @@ def keep_scores(connection: sa.Connection, scores: Sequence[StoredScore]) -> Non
             or abs(last.probability - score.probability) >= LOGGED_FROM
         )
         if is_new:
-            log.append({column.name: row[column.name] for column in SCORE_LOG.columns if column.name != "position"})
+            log.append(
+                {column.name: row[column.name] for column in SCORE_LOG.columns if column.name != "position"}
+            )
         row["logged_probability"] = score.probability if is_new or last is None else last.probability
         row["logged_version"] = score.model_version
         rows.append(row)
@@ -200,7 +202,9 @@ def _row(score: StoredScore, as_of: int) -> dict[str, Any]:
 def _upsert(connection: sa.Connection) -> sa.Executable:
     insert = sqlite.insert(SCORES) if connection.dialect.name == "sqlite" else postgresql.insert(SCORES)
     keys = ("entity", "record_id")
-    values = {column.name: insert.excluded[column.name] for column in SCORES.columns if column.name not in keys}
+    values = {
+        column.name: insert.excluded[column.name] for column in SCORES.columns if column.name not in keys
+    }
     return insert.on_conflict_do_update(index_elements=list(keys), set_=values)
 
 

@@ -52,9 +52,7 @@ def upgrade() -> None:
 
 def _make_scores() -> None:
     op.create_table("revisions", _text("name", key=True), _whole("value"))
-    op.create_table(
-        "ingest_states", _text("entity", key=True), _text("record_id", key=True), _text("state")
-    )
+    op.create_table("ingest_states", _text("entity", key=True), _text("record_id", key=True), _text("state"))
     op.create_table(
         "scoring_models", _text("version", key=True), _text("entity", key=True), _text("card"), _text("spec")
     )
