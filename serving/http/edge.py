@@ -185,7 +185,7 @@ class _Answer:
     async def _problem(self, refusal: Refusal, headers: list[tuple[bytes, bytes]]) -> None:
         content = refusal.content()
         self.status = refusal.kind.status
-        own = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), **refusal.headers}
+        own = {"content-type": MEDIA_TYPE, "content-length": str(len(content)), **refusal.all_headers()}
         own["x-request-id"] = self.request_id
         headers = headers + [(name.lower().encode(), value.encode()) for name, value in own.items()]
         await self._send({"type": "http.response.start", "status": self.status, "headers": headers})

@@ -147,7 +147,7 @@ def rotate_key(
     """
     row = _live(connection, key_id)
     shown, digest = _new_secret(row.key_id)
-    values = {"digest": digest, "old_digest": None, "old_until": None}
+    values: dict[str, Any] = {"digest": digest, "old_digest": None, "old_until": None}
     if keep_old_for > timedelta(0):
         values |= {"old_digest": row.digest, "old_until": to_micros(now + keep_old_for)}
     connection.execute(API_KEYS.update().where(API_KEYS.c.key_id == row.key_id).values(values))

@@ -26,8 +26,8 @@ def _numbered(name: str) -> sa.Column[int]:
 #: How often each part of the store has changed.
 REVISIONS = sa.Table("revisions", METADATA, _text("name", key=True), _whole("value"))
 
-#: What ingesting keeps: for a lead, deal or account, the moment of the last state that gave each field; for an
-#: activity that was sent again, the row that holds its last state and the moment of that. One JSON object.
+#: What ingesting keeps: for a lead, deal or account, the moment of the last state that gave each field; for
+#: an activity that was sent again, the row that holds its last state and the moment of that. One JSON object.
 STATED = sa.Table(
     "ingest_states", METADATA, _text("entity", key=True), _text("record_id", key=True), _text("state")
 )

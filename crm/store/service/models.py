@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ def keep_model(
             "version": version,
             "entity": entity,
             "card": orjson.dumps(card).decode(),
-            "spec": orjson.dumps(specs[entity]).decode(),
+            # A spec holds named tuples, which are lists to the standard library alone.
+            "spec": json.dumps(specs[entity]),
         }
         for entity in sorted(new)
     ]
