@@ -128,8 +128,9 @@ def _last_rows(connection: sa.Connection, sent: Iterable[Row], states: Mapping[s
         return {}
     named = {states[name]["row"]: name for name in found if name in states}
     last: dict[str, Row] = dict(found)
-    for row in rows_of(connection, "activities", "activity_id", named):
-        last[named[row["activity_id"]]] = row
+    last |= {
+        named[row["activity_id"]]: row for row in rows_of(connection, "activities", "activity_id", named)
+    }
     unsure = {name for name in found if name not in states}
     for row in _versions(connection, [found[name] for name in unsure] + [given[name] for name in unsure]):
         name = _VERSION.sub("", row["activity_id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,8 @@ from crm.history import LEAD_OUTCOME, History, utc
 from crm.importing import import_export
 from crm.known import known_at
 from crm.store import Store
-from crm.store.address import StoreAddress
+from crm.store.layout import STORED
+from crm.store.versions import REVISIONS
 
 LEADS = pd.DataFrame({"lead_id": ["L1"], "recorded_at": [utc("2024-01-01T00:00:00Z")]})
 MAPPING = """
@@ -101,14 +103,19 @@ def test_the_mapping_says_it_and_a_later_mapping_may_take_it_back(tmp_path: Path
     assert store.read().facts == {LEAD_OUTCOME: "leads"}
 
 
-def test_a_store_from_before_facts_and_forecasts_is_upgraded(store_url: str) -> None:
+def test_a_store_from_before_facts_and_forecasts_is_upgraded(
+    store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store of the first schema is refused, upgraded on request with its rows, and says nothing then."""
-    Store.open(store_url, create=True).load({"leads": LEADS}, source="crm", exported_at=None)
-    address = StoreAddress.parse(store_url)
+    with monkeypatch.context() as patch:
+        later = shutil.ignore_patterns("__pycache__", "r000[2-9]*")
+        patch.setattr(
+            "crm.store.versions.REVISIONS", shutil.copytree(REVISIONS, tmp_path / "old", ignore=later)
+        )
+        address = Store.open(store_url, create=True).address
+    row = {"position": 1, "load_id": 1, "lead_id": "L1", "recorded_at": 0, "attributes": "{}"}
     with sa.create_engine(address.for_sqlalchemy, poolclass=sa.NullPool).begin() as connection:
-        for table in ("history_facts", "forecast_entries", "forecast_rows", "forecast_deals"):
-            connection.exec_driver_sql(f"DROP TABLE {table}")
-        connection.exec_driver_sql("UPDATE vigie_version SET version_num = '0001'")
+        connection.execute(STORED["leads"].insert().values(row))
     with pytest.raises(StoreError, match="older Vigie: its schema is 0001"):
         Store.open(store_url)
     store = Store.open(store_url, upgrade=True)

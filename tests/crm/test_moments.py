@@ -34,7 +34,7 @@ def test_no_moment_is_missing(moment: object) -> None:
     assert in_micros(moment) == MISSING < in_micros("0001-01-01T00:00:00+00:00")
 
 
-@pytest.mark.parametrize("moment", [7, "yesterday"])
+@pytest.mark.parametrize("moment", [7.5, "yesterday"])
 def test_what_is_no_moment_is_refused(moment: object) -> None:
     """The message names the value."""
     with pytest.raises(InputError, match=f"{moment}"):

@@ -1,4 +1,4 @@
-"""What the service keeps: scores, keys, the audit log, jobs, events; and indexes to read single records by."""
+"""What the service keeps: scores, keys, the audit log, jobs, events; and indexes to read single records."""
 
 from __future__ import annotations
 
