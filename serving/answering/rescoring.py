@@ -1,47 +1,39 @@
 """Score open records of the store into the store: in chunks, each of them one transaction, to be begun again.
 
-A run that was cut goes on where it stopped, for what was scored lately enough by the same model is left as it
-is. Memory holds one chunk, however many records there are.
+A run that was cut goes on where it stopped, for what was scored lately enough by the same model is left as
+it is. Memory holds one chunk, however many records there are. What ended or was forgotten between its reading
+and the keeping of its score has no score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import numpy as np
 import sqlalchemy as sa
 
-from crm.moments import MISSING, in_micros
+from crm.moments import in_micros
 from crm.store.service.engine import ServiceStore
 from crm.store.service.models import keep_model
-from crm.store.service.records import open_ids
+from crm.store.service.records import held_open, open_ids, scored_but_not_open
 from crm.store.service.scores import StoredScore, drop_scores, keep_scores, scores_of
-from features import prepare_rows
-from serving.answering.assessing import Assessed, assess
-from serving.answering.grades import Grade, grade, grades
-from serving.answering.receipts import VALID_FOR, input_hash
-from serving.answering.record_rows import RecordRows, Tables
-from serving.answering.risk_signs import plain_signs
+from serving.answering.grades import Grade, grade
+from serving.answering.score_making import ScoreMaker
 from serving.answering.stored_rows import StoredRows
 from serving.bundle import ModelBundle
-from serving.expected import Floats, Ints
 from serving.outcome_model import OutcomeModel
-from serving.reasons import strongest
-from serving.scoring import model_of, not_shown
+from serving.scoring import model_of
 
 #: Records of one transaction.
-CHUNK: Final = 5000
-#: Reasons stored of each sign, for a score and for its change.
-REASONS: Final = 5
-CHANGE_REASONS: Final = 3
+CHUNK: Final = 2000
 #: A probability that moved by less has not changed.
 SMALLEST_CHANGE: Final = 0.0005
 
-#: A feature, its number, and its effect in probability.
-Effect = tuple[str, float, float]
+#: A score of a moment so far ahead of now was made by a clock that was wrong, and gives way.
+AHEAD: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -72,6 +64,8 @@ class ScoreChange:
 
 #: Told what changed, in the transaction that keeps it.
 OnChanges = Callable[[sa.Connection, Sequence[ScoreChange]], None]
+#: Called first in each transaction that writes; what it raises undoes the transaction and ends the run.
+Guard = Callable[[sa.Connection], None]
 
 
 @dataclass
@@ -83,7 +77,7 @@ class RescoreReport:
     n_scored : int
         Scores kept.
     n_current : int
-        Records left as they were, scored lately by the same model.
+        Records left as they were: scored lately by the same model, or as of a later moment.
     n_dropped : int
         Scores of records that are no longer open.
     n_changed : int
@@ -94,6 +88,11 @@ class RescoreReport:
     n_current: int = 0
     n_dropped: int = 0
     n_changed: int = 0
+
+    def add(self, other: RescoreReport) -> None:
+        """Count what another did, too."""
+        for name in vars(self):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def rescore(
@@ -107,6 +106,7 @@ def rescore(
     current_from: datetime | None = None,
     chunk: int = CHUNK,
     on_changes: OnChanges | None = None,
+    guard: Guard | None = None,
     progress: Callable[[RescoreReport], None] | None = None,
 ) -> RescoreReport:
     """Score records of the store as of a moment, and keep the scores.
@@ -126,6 +126,8 @@ def rescore(
         Records of one transaction.
     on_changes : callable, optional
         Told the changes of each chunk in its transaction.
+    guard : callable, optional
+        Says by raising that this may not write any more.
     progress : callable, optional
         Told the report after each chunk.
 
@@ -136,22 +138,41 @@ def rescore(
     StoreError
         Where the store cannot be read or written; what was committed before stays.
     """
-    run = _Run(store, bundle, model_of(bundle, entity), as_of.astimezone(UTC), now, current_from, on_changes)
+    model = model_of(bundle, entity)
+    run = _Run(store, bundle, model, as_of.astimezone(UTC), now, current_from, on_changes, guard)
     run.begin()
-    for some in _chunks(store, entity, ids, chunk):
+    parts = open_parts(store, entity, chunk) if ids is None else _parts(ids, chunk)
+    for some in parts:
         run.score(some)
         if progress is not None:
             progress(run.report)
+    if ids is None:
+        run.report.n_dropped += drop_ended(store, entity, guard)
     return run.report
 
 
-def _chunks(
-    store: ServiceStore, entity: str, ids: Sequence[str] | None, chunk: int
-) -> Iterator[Sequence[str]]:
-    if ids is not None:
-        for first in range(0, len(ids), chunk):
-            yield ids[first : first + chunk]
-        return
+def drop_ended(store: ServiceStore, entity: str, guard: Guard | None = None) -> int:
+    """Take away the scores of records that are not open any more, and give how many there were."""
+    n = 0
+    while True:
+        with store.reading() as connection:
+            ended = scored_but_not_open(connection, entity, CHUNK)
+        if not ended:
+            return n
+        with store.writing() as connection:
+            if guard is not None:
+                guard(connection)
+            still = held_open(connection, entity, ended)
+            n += drop_scores(connection, entity, [name for name in ended if name not in still])
+
+
+def _parts(ids: Sequence[str], chunk: int) -> Iterator[Sequence[str]]:
+    for first in range(0, len(ids), chunk):
+        yield ids[first : first + chunk]
+
+
+def open_parts(store: ServiceStore, entity: str, chunk: int) -> Iterator[Sequence[str]]:
+    """Give the ids of all open leads or deals, so many at a time."""
     after: str | None = None
     while True:
         with store.reading() as connection:
@@ -174,6 +195,7 @@ class _Run:
     now: datetime
     current_from: datetime | None
     on_changes: OnChanges | None
+    guard: Guard | None
     report: RescoreReport = field(default_factory=RescoreReport)
 
     def begin(self) -> None:
@@ -184,27 +206,39 @@ class _Run:
             "trained_through": self.bundle.trained_through.isoformat(),
             "created_at": self.bundle.created_at.isoformat(),
         }
-        with self.store.writing() as connection:
+        with self._writing() as connection:
             keep_model(connection, self.bundle.version, card, specs)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self.store.writing() as connection:
+            if self.guard is not None:
+                self.guard(connection)
+            yield connection
 
     def score(self, ids: Sequence[str]) -> None:
         """Score one chunk and keep it, all or nothing."""
         entity = self.model.entity
         with self.store.reading() as connection:
             last = scores_of(connection, entity, ids)
+            ahead = [name for name, score in last.items() if score.as_of > max(self.now, self.as_of) + AHEAD]
+            for name in ahead:
+                del last[name]
             due = [name for name in ids if not self._is_current(last.get(name))]
             rows = StoredRows(connection, self.model.spec, in_micros(self.as_of)).read(due)
         self.report.n_current += len(ids) - len(due)
         if not due:
             return
-        scores = self._scores(list(rows.values()), last)
-        kept = {score.record_id for score in scores}
-        gone = [name for name in due if name not in kept and name in last]
-        changes = [change for score in scores if (change := _changed(score, last.get(score.record_id)))]
-        with self.store.writing() as connection:
+        maker = ScoreMaker(self.bundle, self.model, self.as_of, self.now)
+        scores = maker.make([rows[name] for name in due if name in rows], last)
+        with self._writing() as connection:
+            still = held_open(connection, entity, [score.record_id for score in scores])
+            scores = [score for score in scores if score.record_id in still]
+            gone = [name for name in due if name not in still and name in last]
+            if gone or ahead:
+                drop_scores(connection, entity, [*gone, *ahead])
             keep_scores(connection, scores)
-            if gone:
-                drop_scores(connection, entity, gone)
+            changes = [change for score in scores if (change := _changed(score, last.get(score.record_id)))]
             if changes and self.on_changes is not None:
                 self.on_changes(connection, changes)
         self.report.n_scored += len(scores)
@@ -212,138 +246,13 @@ class _Run:
         self.report.n_changed += len(changes)
 
     def _is_current(self, score: StoredScore | None) -> bool:
-        return (
-            score is not None
-            and self.current_from is not None
-            and score.model_version == self.bundle.version
-            and self.current_from <= score.as_of <= self.as_of
-        )
-
-    def _scores(self, rows: Sequence[RecordRows], last: dict[str, StoredScore]) -> list[StoredScore]:
-        model, micros = self.model, in_micros(self.as_of)
-        tables = Tables(model.entity)
-        for one in rows:
-            tables.add(one)
-        if not tables.names:
-            return []
-        series = self.bundle.series.get(model.entity)
-        prepared = prepare_rows(tables.rows, model.spec, series=series)
-        before = [self._before(last.get(name)) for name in tables.names]
-        found = assess(
-            model,
-            prepared,
-            tables.names,
-            np.full(len(rows), micros),
-            before=np.array([MISSING if one is None else in_micros(one[0]) for one in before], np.int64),
-            helps=False,
-            closes=model.entity == "deal",
-        )
-        reasons = _Effects.of(model, found.x, found.values, found.effects, found, REASONS)
-        again = found.before
-        moved_values = found.values[again.rows] - again.values
-        moved = _Effects.of(
-            model,
-            found.x[again.rows],
-            moved_values,
-            found.groups.effects(moved_values),
-            found,
-            CHANGE_REASONS,
-        )
-        change_of = dict(zip(again.rows.tolist(), moved.named, strict=True))
-        return [
-            self._stored(rows[at], found, row, before[at], reasons, change_of.get(row, ()), graded)
-            for row, (at, graded) in enumerate(
-                zip(found.rows.tolist(), grades(found.probability), strict=True)
-            )
-        ]
-
-    def _before(self, score: StoredScore | None) -> tuple[datetime, float] | None:
-        """Give the moment and probability to compare with: of the last score of an earlier moment."""
         if score is None or score.as_of > self.as_of:
-            return None
-        if score.as_of < self.as_of:
-            return score.as_of, score.probability
-        if score.previous_as_of is None or score.previous_probability is None:
-            return None
-        return score.previous_as_of, score.previous_probability
-
-    def _stored(
-        self,
-        rows: RecordRows,
-        found: Assessed,
-        row: int,
-        before: tuple[datetime, float] | None,
-        reasons: _Effects,
-        change: tuple[Effect, ...],
-        graded: str,
-    ) -> StoredScore:
-        model, micros = self.model, in_micros(self.as_of)
-        probability = float(found.probability[row])
-        amount = _known(found.amount[row])
-        expected = _known(found.expected_amount[row])
-        risks: tuple[dict[str, object], ...] = ()
-        said = ""
-        if model.entity == "deal":
-            signs = plain_signs(self.bundle.risks, rows, micros)
-            risks = signs.plain
-            said = f"{float(found.expected_amount[row])!r}\0{signs.facts}"
-        first, median, final = (_moment(close[row]) for close in found.closes)
-        return StoredScore(
-            entity=model.entity,
-            record_id=rows.record_id,
-            as_of=self.as_of,
-            scored_at=self.now,
-            model_version=self.bundle.version,
-            probability=probability,
-            base_probability=found.base,
-            grade=graded,
-            close_p10=first,
-            close_p50=median,
-            close_p90=final,
-            expected_amount=expected,
-            expected_value=None if expected is None else probability * expected,
-            reasons=reasons.named[row],
-            other_effects=reasons.others[row],
-            previous_probability=None if before is None else before[1],
-            previous_as_of=None if before is None else before[0],
-            change_reasons=change,
-            risks=risks,
-            valid_until=self.as_of + VALID_FOR,
-            input_hash=input_hash(model.entity, rows.record_id, micros, found.x[row], said),
-            owner_id=rows.record.get("owner_id"),
-            stage=rows.record.get("stage"),
-            amount=amount if model.entity == "deal" else None,
+            return score is not None
+        return (
+            self.current_from is not None
+            and score.model_version == self.bundle.version
+            and self.current_from <= score.as_of
         )
-
-
-@dataclass(frozen=True)
-class _Effects:
-    """The strongest effects of some records, and what all others sum to."""
-
-    named: list[tuple[Effect, ...]]
-    others: list[float]
-
-    @classmethod
-    def of(
-        cls, model: OutcomeModel, x: Floats, values: Floats, effects: Floats, found: Assessed, top: int
-    ) -> _Effects:
-        raising, lowering = strongest(effects, top)
-        names = model.spec.names
-        parts = []
-        for chosen, sign in ((raising, 1.0), (lowering, -1.0)):
-            columns = found.groups.shown(values, chosen, sign)
-            rows: Ints = np.arange(len(chosen))[:, None]
-            parts.append((columns.tolist(), x[rows, columns].tolist(), effects[rows, chosen].tolist()))
-        named = [
-            tuple(
-                (names[column], number, effect)
-                for columns, numbers, sizes in ((part[0][row], part[1][row], part[2][row]) for part in parts)
-                for column, number, effect in zip(columns, numbers, sizes, strict=True)
-                if column >= 0
-            )
-            for row in range(len(x))
-        ]
-        return cls(named, not_shown(effects, raising, lowering).tolist())
 
 
 def _changed(score: StoredScore, last: StoredScore | None) -> ScoreChange | None:
@@ -360,12 +269,3 @@ def _changed(score: StoredScore, last: StoredScore | None) -> ScoreChange | None
         grade_before=None if last is None else grade(last.probability),
         grade_after=grade(score.probability),
     )
-
-
-def _known(value: np.float64) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _moment(moment: np.datetime64) -> datetime | None:
-    found: datetime | None = moment.astype("datetime64[us]").item()
-    return None if found is None else found.replace(tzinfo=UTC)
