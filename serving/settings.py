@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from zoneinfo import available_timezones
 
 from crm.errors import InputError, shorten
+from serving.webhook_settings import WebhookSettings
 
 #: Names the file; without it every setting has its default.
 CONFIG_VARIABLE = "VIGIE_CONFIG"
@@ -106,6 +108,109 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class TracingSettings:
+    """OpenTelemetry: a span for each request, named by its operation, without ids of records.
+
+    Parameters
+    ----------
+    endpoint : str
+        Where spans are sent by OTLP over HTTP, for example ``"http://collector:4318/v1/traces"``; empty: none
+        are made.
+    share : float
+        Of requests that come without a trace of their own, how many begin one.
+    """
+
+    endpoint: str = ""
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.endpoint and not self.endpoint.startswith(("https://", "http://")):
+            raise InputError(
+                f"setting tracing.endpoint = {shorten(self.endpoint)!r}: must be an address, for example "
+                "http://collector:4318/v1/traces"
+            )
+        _at_least("tracing.share", self.share, 0)
+
+
+@dataclass(frozen=True)
+class MoneySettings:
+    """The currency of figures.
+
+    Parameters
+    ----------
+    currency : str
+        ISO 4217; amounts in others are changed into it.
+    rates : str
+        A file of rates by month, as ``--rates`` of the commands.
+    """
+
+    currency: str = ""
+    rates: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.currency) != bool(self.rates):
+            raise InputError("settings money.currency and money.rates: give both, or neither")
+
+
+@dataclass(frozen=True)
+class KeepingSettings:
+    """How long what is kept stays; what is older goes while the service runs, and with ``vigie nightly``.
+
+    Parameters
+    ----------
+    audit_days : float
+        Of the log of who read or changed what.
+    answers_days : float
+        Of answers that an ``Idempotency-Key`` gives again.
+    events_days : float
+        Of webhooks that arrived, and of dead letters.
+    records_days : float
+        Leads and deals that ended, and of which nothing came in for so long, are forgotten; 0: none are.
+    """
+
+    audit_days: float = 365.0
+    answers_days: float = 2.0
+    events_days: float = 30.0
+    records_days: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least("keeping.audit_days", self.audit_days, 1)
+        _at_least("keeping.answers_days", self.answers_days, 1)
+        _at_least("keeping.events_days", self.events_days, 1)
+        _at_least("keeping.records_days", self.records_days, 0)
+
+
+@dataclass(frozen=True)
+class NightlySettings:
+    """What ``vigie nightly`` goes by.
+
+    Parameters
+    ----------
+    stale_after_hours : float
+        The data are stale, and the command says so by its exit code, when nothing was recorded for so long.
+    zone : str
+        The IANA time zone in which days begin.
+    fiscal_start : int
+        The month in which the fiscal year begins.
+    """
+
+    stale_after_hours: float = 48.0
+    zone: str = "UTC"
+    fiscal_start: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("nightly.stale_after_hours", self.stale_after_hours, 0.1)
+        _at_least("nightly.fiscal_start", self.fiscal_start, 1)
+        if self.fiscal_start > 12:
+            raise InputError(f"setting nightly.fiscal_start = {self.fiscal_start}: must be at most 12")
+        if self.zone not in available_timezones():
+            raise InputError(
+                f"setting nightly.zone = {shorten(self.zone)!r}: is no time zone; write for example "
+                "Europe/Paris"
+            )
+
+
+@dataclass(frozen=True)
 class ServiceSettings:
     """All of them; each section is a table of the file."""
 
@@ -113,6 +218,11 @@ class ServiceSettings:
     rate: RateSettings = field(default_factory=RateSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     audit: AuditSettings = field(default_factory=AuditSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
+    money: MoneySettings = field(default_factory=MoneySettings)
+    keeping: KeepingSettings = field(default_factory=KeepingSettings)
+    nightly: NightlySettings = field(default_factory=NightlySettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 def read_service_settings(environment: Mapping[str, str] = os.environ) -> ServiceSettings:
@@ -175,6 +285,7 @@ _WANTED: dict[type, str] = {
     float: "a number",
     str: "text",
     tuple: "a list of texts",
+    dict: "a table",
 }
 
 
