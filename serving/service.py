@@ -6,108 +6,91 @@ BentoML reports usage unless ``BENTOML_DO_NOT_TRACK=True`` stands in the environ
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import os
 from datetime import UTC, datetime
 from typing import Any
 
-import anyio
 import bentoml
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.answering.inline import score_inline
-from serving.answering.reading import Entity, read_batch
-from serving.http.app import PATHS, answer, create_app
-from serving.http.edge import DEADLINE, Edge
+from serving.http.app import ANSWERING
+from serving.http.catalogue import ENDPOINTS
+from serving.http.edge import Edge
 from serving.http.logs import start_logging
-from serving.http.problems import INTERNAL_ERROR, NOT_READY, Refusal
+from serving.http.running import Running
+from serving.http.state import State
 from serving.served_model import ServedModel, location
+from serving.settings import read_service_settings
 
-#: A larger body is scored in a thread, so that liveness is answered meanwhile; for a smaller one the thread
-#: would cost more than it spares.
-SMALL_BODY = 64 * 1024
-#: Scoring calls at once in threads; more would only wait for one another.
-THREADS = 2
-#: Paths of BentoML that stay closed: they describe its own view of the service, or load foreign scripts.
-HIDDEN = ("/schema.json", "/assets", "/static_content", "/healthz", "/metrics")
+#: How many workers answer; each is a process.
+WORKERS_VARIABLE = "VIGIE_WORKERS"
+#: The address of the history store; it may hold a password, so it is in no argument and no file.
+HISTORY_VARIABLE = "VIGIE_HISTORY"
 
-_LOG = logging.getLogger("vigie.service")
-# The mounted application and the service must share one model, and BentoML makes the service itself.
-_SERVED = ServedModel()
+_SETTINGS = read_service_settings()
+_WORKERS = max(1, int(os.environ.get(WORKERS_VARIABLE, "1")))
+_HISTORY = os.environ.get(HISTORY_VARIABLE, "")
 
 
-class Body(bentoml.IODescriptor):  # type: ignore[misc]
-    """The body as it came: BentoML's own reading would log what it held."""
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+# The edge and the service must share one state, and BentoML makes both itself.
+_STATE = State(served=ServedModel(), clock=_clock, wants_store=bool(_HISTORY))
+_STATE.use_settings(_SETTINGS, _WORKERS)
+
+
+class Answering(bentoml.IODescriptor):  # type: ignore[misc]
+    """What the edge has prepared: BentoML's own reading would log what a body held."""
 
     __root_input__ = True
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """Give the bytes of the body."""
-        return await request.body()
+        """Give the call that the edge has let in."""
+        return request.scope[ANSWERING]
 
 
 @bentoml.service(
     name="vigie",
-    workers=1,
+    workers=_WORKERS,
     http={"host": "127.0.0.1", "port": 3000},
-    traffic={"timeout": DEADLINE + 2},
+    # The edge answers before; this is for what would hang all the same.
+    traffic={"timeout": _SETTINGS.http.deadline_seconds + 2},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
-@bentoml.asgi_app(create_app(_SERVED), path="/")
 class Vigie:
-    """Scores leads and deals."""
+    """Scores leads and deals, and tells what is known of them."""
 
     def __init__(self) -> None:
-        self._served = _SERVED
-        self._limiter = anyio.CapacityLimiter(THREADS)
-        self._loading: asyncio.Task[None] | None = None
+        self._running = Running(_STATE, location(), _HISTORY)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def begin(self) -> None:
-        """Begin to load the model; until it is, readiness and scoring answer 503."""
+        """Begin to load the model and to open the store."""
         start_logging()
-        self._loading = asyncio.create_task(self._served.load(location()))
+        self._running.begin()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def end(self) -> None:
-        """Stop loading, where it goes on."""
-        if self._loading is not None:
-            self._loading.cancel()
+        """Write what was taken down, and end what runs."""
+        await self._running.end()
 
-    async def __is_ready__(self) -> bool:
-        """Say whether a model is loaded."""
-        return self._served.bundle is not None
-
-    @bentoml.api(route="/v1/leads/score", input_spec=Body, output_spec=Body)  # type: ignore[untyped-decorator]
-    async def score_leads(self, body: bytes, /) -> Response:
+    @bentoml.api(route="/v1/leads/score", input_spec=Answering, output_spec=Answering)  # type: ignore[untyped-decorator]
+    async def score_leads(self, answering: Any, /) -> Response:
         """Score a batch of leads."""
-        return await self._score("lead", body)
+        found: Response = await answering()
+        return found
 
-    @bentoml.api(route="/v1/deals/score", input_spec=Body, output_spec=Body)  # type: ignore[untyped-decorator]
-    async def score_deals(self, body: bytes, /) -> Response:
+    @bentoml.api(route="/v1/deals/score", input_spec=Answering, output_spec=Answering)  # type: ignore[untyped-decorator]
+    async def score_deals(self, answering: Any, /) -> Response:
         """Score a batch of deals."""
-        return await self._score("deal", body)
-
-    async def _score(self, entity: Entity, body: bytes) -> Response:
-        if len(body) <= SMALL_BODY:
-            return self._respond(entity, body)
-        return await anyio.to_thread.run_sync(self._respond, entity, body, limiter=self._limiter)
-
-    def _respond(self, entity: Entity, body: bytes) -> Response:
-        try:
-            bundle = self._served.bundle
-            if bundle is None:
-                raise Refusal(NOT_READY)
-            return answer(score_inline(bundle, read_batch(body, entity, datetime.now(UTC))))
-        except Refusal as refusal:
-            return refusal.response()
-        except Exception:
-            _LOG.exception("scoring_failed")
-            return Refusal(INTERNAL_ERROR).response()
+        found: Response = await answering()
+        return found
 
 
-Vigie.add_asgi_middleware(Edge, hidden=HIDDEN, known=PATHS)  # type: ignore[attr-defined]
+Vigie.add_asgi_middleware(Edge, state=_STATE, endpoints=ENDPOINTS)  # type: ignore[attr-defined]

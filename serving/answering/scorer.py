@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from pydantic_core import to_json
 
 from crm.errors import StoreError
+from crm.store.service.revision import Part
 from serving.answering.asking import Owners, Readable, ScoresOf, look_up
 from serving.answering.inline import rows_sent
 from serving.answering.questions import Question, answer_questions, check
 from serving.answering.ranks import Ranks
 from serving.answering.reading import Entity, Received, read_batch
-from serving.answering.together import Together
+from serving.answering.together import Answer, Together
 from serving.bundle import ModelBundle
 
 #: A larger body is answered in a thread, so that liveness is answered meanwhile; for a smaller one the thread
@@ -31,6 +32,8 @@ SMALL_BODY: Final = 64 * 1024
 THREADS: Final = 2
 #: Seconds for which a store that failed is left alone by calls that can do without it.
 LEFT_ALONE: Final = 2.0
+#: What the probability of a kind of record is called in an answer.
+PROBABILITY_OF: Final[dict[Entity, str]] = {"lead": "propensity", "deal": "win_probability"}
 
 _LOG = logging.getLogger("vigie.scoring")
 
@@ -48,12 +51,15 @@ class Scorer:
     ranks : Ranks or None
     is_local : bool
         Whether the store is read without a network; it is then read where the request is handled.
+    told : callable or None
+        Told the kind of record and the probabilities of each answer.
     """
 
     store: Readable | None = None
     scores_of: ScoresOf = field(default=lambda _connection, _entity, _ids: {})
     ranks: Ranks | None = None
     is_local: bool = True
+    told: Callable[[str, Sequence[float]], None] | None = None
     _together: Together = field(default_factory=Together)
     _marks: itertools.count[int] = field(default_factory=itertools.count)
     _limiter: anyio.CapacityLimiter | None = None
@@ -109,7 +115,7 @@ class Scorer:
             question = self._question(bundle, received, owners_of, sees_all)
         else:
             question = await anyio.to_thread.run_sync(self._question, bundle, received, owners_of, sees_all)
-        return to_json(await self._together.ask(bundle, question))
+        return self._written(entity, await self._together.ask(bundle, question))
 
     def _score_alone(
         self,
@@ -125,7 +131,13 @@ class Scorer:
         check(bundle, received)
         saw(received)
         question = self._question(bundle, received, owners_of, sees_all)
-        return to_json(answer_questions(bundle, [question])[0])
+        return self._written(entity, answer_questions(bundle, [question])[0])
+
+    def _written(self, entity: Entity, answer: Answer) -> bytes:
+        if self.told is not None:
+            name = PROBABILITY_OF[entity]
+            self.told(entity, [one[name] for one in answer["scores"]])
+        return to_json(answer)
 
     def _leave_alone(self) -> None:
         self._alone_until = time.monotonic() + LEFT_ALONE
@@ -154,7 +166,7 @@ class Scorer:
 
 def ranks_of(
     store: Readable,
-    revision_of: Callable[[sa.Connection, str], int],
+    revision_of: Callable[[sa.Connection, Part], int],
     probabilities: Callable[[sa.Connection, str], Any],
 ) -> Ranks:
     """Give the ranks of a store's scores.

@@ -12,7 +12,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
@@ -125,13 +132,13 @@ class Metrics:
         if self._directory:
             _bury(self._directory)
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, self._directory)
+            MultiProcessCollector(registry, self._directory)  # type: ignore[no-untyped-call]
         return generate_latest(registry) + generate_latest(_Read(readings))
 
     def close(self) -> None:
         """Take this worker's share out of what counts only while it lives."""
         if self._directory:
-            mark_process_dead(os.getpid(), self._directory)
+            mark_process_dead(os.getpid(), self._directory)  # type: ignore[no-untyped-call]
 
 
 class _Read(CollectorRegistry):
@@ -155,4 +162,4 @@ def _bury(directory: str) -> None:
     for path in Path(directory).glob("gauge_live*_*.db"):
         pid = path.stem.rpartition("_")[2]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
-            mark_process_dead(int(pid), directory)
+            mark_process_dead(int(pid), directory)  # type: ignore[no-untyped-call]

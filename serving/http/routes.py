@@ -56,11 +56,12 @@ class Routes:
             404 for an unknown path, 405 with ``Allow`` for another method of a known one.
         """
         method = "GET" if method == "HEAD" else method
-        known = self._fixed.get(path, {})
-        if method in known:
+        known = self._fixed.get(path)
+        if known is not None and method in known:
             return known[method], {}
-        allowed = set(known)
-        for pattern, methods in self._patterns:
+        allowed = set(known or ())
+        # A path that is there as it stands is no id of another: GET /v1/leads/score asks for no lead.
+        for pattern, methods in self._patterns if known is None else ():
             match = pattern.fullmatch(path)
             if match is None:
                 continue

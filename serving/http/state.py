@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
-from crm.errors import StoreDown
+from crm.errors import StoreDown, StoreError
+from crm.store.service.revision import revision
+from crm.store.service.scores import probabilities, scores_of
 from serving.answering.figure_cache import FigureCache
 from serving.answering.ranks import Ranks
-from serving.answering.scorer import Scorer
+from serving.answering.scorer import Scorer, ranks_of
 from serving.http.access import Access
 from serving.http.admission import Admission
 from serving.http.audit_trail import AuditTrail
@@ -51,11 +53,17 @@ class State:
     heavy : Heavy
         Runs functions that compute for seconds in a process of its own.
     figures : FigureCache
+    effects : FigureCache
+        What the call list is ranked with.
     access : Access
     rates : RateLimits
     admission : Admission
     metrics : Metrics
     trail : AuditTrail
+    once : set
+        Writes with an ``Idempotency-Key`` that are in progress.
+    opened : frozenset of str
+        Operations that the settings open to anybody.
     is_closing : bool
         The worker was told to end.
     """
@@ -69,12 +77,22 @@ class State:
     ranks: Ranks = field(default_factory=_no_ranks)
     heavy: Any = None
     figures: FigureCache = field(default_factory=FigureCache)
+    effects: FigureCache = field(default_factory=lambda: FigureCache(most=4, seconds=3600.0))
     access: Access = field(default_factory=Access)
     rates: RateLimits = field(default_factory=RateLimits)
     admission: Admission = field(default_factory=Admission)
     metrics: Metrics = field(default_factory=Metrics)
     trail: AuditTrail = field(default_factory=AuditTrail)
+    once: set[tuple[str, str, str]] = field(default_factory=set)
+    opened: frozenset[str] = frozenset()
     is_closing: bool = False
+
+    def __post_init__(self) -> None:
+        self.access.waits = self.wants_store
+        if self.store is not None:
+            self.use_store(self.store)
+        self.scorer.told = self.metrics.scored
+        self.served.tell(lambda bundle: self.metrics.serves(bundle.version))
 
     def use_settings(self, settings: ServiceSettings, workers: int = 1) -> None:
         """Take settings over, before the first request.
@@ -88,12 +106,16 @@ class State:
         self.settings = settings
         self.rates = RateLimits(settings.rate.per_second / workers, max(1.0, settings.rate.burst / workers))
         self.admission = Admission(settings.http.max_in_progress)
+        self.opened = frozenset({"metrics"}) if settings.metrics.open else frozenset()
 
     def use_store(self, store: ServiceStore) -> None:
         """Answer from a store, once it is open."""
-        self.store = store
-        self.access.store = store
+        self.ranks = ranks_of(store, revision, probabilities)
+        self.scorer.store, self.scorer.scores_of, self.scorer.ranks = store, scores_of, self.ranks
+        self.scorer.is_local = store.is_local
         self.trail.store = store
+        self.access.store = store
+        self.store = store
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run what waits for the store in a thread."""
@@ -105,7 +127,7 @@ class State:
             return not self.wants_store
         try:
             await asyncio.wait_for(self.run(self._ping), seconds)
-        except Exception:
+        except (StoreError, TimeoutError):
             return False
         return True
 

@@ -287,7 +287,10 @@ def test_bad_requests_are_problems(
         ("GET", "/livez/", 404),
         ("GET", "/schema.json", 404),
         ("GET", "/static_content/index.css", 404),
-        ("GET", "/metrics", 404),
+        ("GET", "/openapi-3.0.json", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/v1/leads", 404),
+        ("GET", "/healthz", 404),
         ("GET", "/nowhere", 404),
     ],
 )

@@ -15,6 +15,7 @@ from serving.http.resources.asking import (
     NOT_ENOUGH_DATA,
     figure,
     in_store,
+    money_of,
     scope_of,
     source_of,
 )
@@ -29,7 +30,7 @@ async def _accuracy(call: Call) -> Any:
     def look(connection: sa.Connection) -> tuple[Any, AccuracyQuestion]:
         scope = scope_of(call, connection)
         return source_of(call, connection), AccuracyQuestion(
-            query.period, query.by, query.as_of, call.now, scope
+            query.period, query.by, query.as_of, call.now, scope, **money_of(call)
         )
 
     known, asked = await in_store(call, look)

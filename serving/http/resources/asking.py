@@ -53,6 +53,12 @@ def scope_of(call: Call, connection: sa.Connection) -> Scope:
     return Scope(call.caller.owners(connection))
 
 
+def money_of(call: Call) -> dict[str, str | None]:
+    """Give the reporting currency and the rates into it, as questions take them."""
+    money = call.state.settings.money
+    return {"rates": money.rates or None, "currency": money.currency or None}
+
+
 def refuse(field: str, code: str, value: str, remedy: str) -> Refusal:
     """Give the refusal of a query for one of its keys."""
     fault = Fault(field=field, code=code, value=value, remedy=remedy)

@@ -22,6 +22,7 @@ from serving.http.resources.asking import (
     NOT_ENOUGH_DATA,
     figure,
     in_store,
+    money_of,
     parts,
     refuse,
     refusing,
@@ -56,6 +57,7 @@ async def _forecast(call: Call) -> Any:
             scope=scope,
             zone=query.zone,
             fiscal_start=query.fiscal_start,
+            **money_of(call),
         )
         if len(asked.periods) + len(asked.spans) > MOST_PERIODS:
             raise refuse("period", "too_many", "", f"names more than {MOST_PERIODS} periods; ask for fewer")
@@ -205,8 +207,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/v1/forecast/moves",
         operation="get_forecast_moves",
         summary="Why a forecast moved",
-        description="Two kept forecasts of one period, split into won, lost, pushed, changed, created; to the "
-        "cent.",
+        description="Two kept forecasts of one period, split into won, lost, pushed, changed, created; to "
+        "the cent.",
         roles=FIGURE_ROLES,
         handle=_moves,
         query=MovesQuery,

@@ -15,6 +15,7 @@ from serving.http.resources.asking import (
     NOT_ENOUGH_DATA,
     figure,
     in_store,
+    money_of,
     parts,
     scope_of,
     source_of,
@@ -48,6 +49,7 @@ async def _asked(call: Call, query: Any, make: Any, more: dict[str, Any]) -> Any
             zone=query.zone,
             fiscal_start=query.fiscal_start,
             settings=settings,
+            **money_of(call),
             **more,
         )
         return source_of(call, connection), asked
@@ -107,8 +109,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         path="/v1/kpis",
         operation="get_kpis",
         summary="KPIs of periods",
-        description="Each with the counts behind it, as it was known at a moment; the quarter that was running "
-        "where no period is named.",
+        description="Each with the counts behind it, as it was known at a moment; the quarter that was "
+        "running where no period is named.",
         roles=FIGURE_ROLES,
         handle=_kpis,
         query=KpisQuery,

@@ -75,6 +75,71 @@ DEAL_EXAMPLE: dict[str, Any] = {
         }
     ]
 }
+_RECEIPT: dict[str, Any] = {
+    "model": "vigie",
+    "version": "9f2c41d07a6be813",
+    "trained_through": "2026-03-01T00:00:00Z",
+    "as_of": "2026-03-02T09:00:00Z",
+    "input_hash": "5c1b0f8e2d6a49731c0e4f5a6b7d8e9f",
+    "valid_until": "2026-03-03T09:00:00Z",
+}
+_SCORE: dict[str, Any] = {
+    "index": 0,
+    "grade": "B",
+    "rank": 12,
+    "ranked_among": 310,
+    "percentile": 96.45,
+    "close_p10": None,
+    "close_p50": None,
+    "close_p90": None,
+    "reasons": {
+        "base_probability": 0.35,
+        "raising": [
+            {"feature": "days_in_stage", "label": "Time in this stage", "value": "4 days", "effect": 0.06}
+        ],
+        "lowering": [],
+        "other_effects": 0.01,
+    },
+    "helps": [
+        {
+            "action": "call",
+            "label": "Call",
+            "text": "Records that were called just now had a probability 2 points higher, all else equal.",
+            "effect": 0.02,
+        }
+    ],
+    "since": None,
+    "rows_not_known_yet": 0,
+    "warnings": [],
+    "receipt": _RECEIPT,
+}
+_ANSWER: dict[str, Any] = {
+    "model": {name: _RECEIPT[name] for name in ("version", "trained_through")} | {"name": "vigie"},
+    "as_of": "2026-03-02T09:00:00Z",
+    "signal": True,
+    "errors": [],
+}
+LEAD_ANSWER: dict[str, Any] = _ANSWER | {
+    "horizon_days": 90.0,
+    "scores": [_SCORE | {"lead_id": "L-1042", "propensity": 0.42, "horizon_days": 90.0}],
+}
+DEAL_ANSWER: dict[str, Any] = _ANSWER | {
+    "horizon_days": None,
+    "scores": [
+        _SCORE
+        | {
+            "deal_id": "D-7",
+            "win_probability": 0.42,
+            "horizon_days": None,
+            "close_p10": "2026-03-09T09:00:00Z",
+            "close_p50": "2026-03-30T09:00:00Z",
+            "close_p90": "2026-05-11T09:00:00Z",
+            "expected_amount": 12000.0,
+            "expected_value": 5040.0,
+            "risks": [],
+        }
+    ],
+}
 
 
 async def _score(call: Call, *, entity: Entity) -> Response:
@@ -100,7 +165,7 @@ async def _score(call: Call, *, entity: Entity) -> Response:
     return Response(content, media_type="application/json")
 
 
-def _endpoint(entity: Entity, batch: Any, answer: Any, example: Any) -> Endpoint:
+def _endpoint(entity: Entity, batch: Any, answer: Any, example: Any, answer_example: Any) -> Endpoint:
     return Endpoint(
         method="POST",
         path=f"/v1/{entity}s/score",
@@ -120,6 +185,7 @@ def _endpoint(entity: Entity, batch: Any, answer: Any, example: Any) -> Endpoint
             STORE_UNAVAILABLE,
         ),
         example=example,
+        answer_example=answer_example,
         needs_store=False,
         reads_bytes=True,
         by_framework=True,
@@ -127,6 +193,6 @@ def _endpoint(entity: Entity, batch: Any, answer: Any, example: Any) -> Endpoint
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    _endpoint("lead", LeadBatch, LeadAnswer, LEAD_EXAMPLE),
-    _endpoint("deal", DealBatch, DealAnswer, DEAL_EXAMPLE),
+    _endpoint("lead", LeadBatch, LeadAnswer, LEAD_EXAMPLE, LEAD_ANSWER),
+    _endpoint("deal", DealBatch, DealAnswer, DEAL_EXAMPLE, DEAL_ANSWER),
 )
