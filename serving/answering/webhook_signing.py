@@ -26,7 +26,7 @@ MOST_SIGNATURES: Final = 10
 
 Fault = Literal["missing_headers", "bad_timestamp", "bad_signature"]
 _ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_SECONDS: Final = re.compile(r"[0-9]{1,12}")
+_SECONDS: Final = re.compile(r"[0-9]{1,11}")
 
 
 def read_secret(text: str) -> bytes:
@@ -48,8 +48,8 @@ def read_secret(text: str) -> bytes:
         secret = b""
     if not text.startswith(PREFIX) or len(secret) not in SIZES:
         raise InputError(
-            f"the secret of a webhook must be {PREFIX} and then {SIZES.start} to {SIZES.stop - 1} random bytes in "
-            "base64; it is not shown here"
+            f"the secret of a webhook must be {PREFIX} and then {SIZES.start} to {SIZES.stop - 1} random bytes "
+            "in base64; it is not shown here"
         )
     return secret
 

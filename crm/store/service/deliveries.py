@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from crm.store.service.jobs import Waiting
 from crm.store.service.layout import DELIVERIES
 from crm.store.service.moments import to_micros, to_moment
+from crm.store.service.subscription_rights import owners_now
 from crm.store.service.subscriptions import subscriptions_of
 
 
@@ -82,6 +83,7 @@ def emit(connection: sa.Connection, event_type: str, events: Sequence[Event], no
         The events' ids.
     """
     wanted = [one for one in subscriptions_of(connection) if event_type in one.events]
+    owners = owners_now(connection, wanted)
     moment, ids, rows = to_micros(now), [], []
     for event in events:
         event_id = f"evt_{os.urandom(16).hex()}"
@@ -103,7 +105,7 @@ def emit(connection: sa.Connection, event_type: str, events: Sequence[Event], no
                 "state": "waiting",
             }
             for one in wanted
-            if one.owners is None or event.owner_id in one.owners
+            if (seen := owners[one.subscription_id]) is None or event.owner_id in seen
         ]
     if rows:
         connection.execute(DELIVERIES.insert(), rows)
