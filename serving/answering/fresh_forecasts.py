@@ -27,8 +27,8 @@ def last_recorded_in(connection: sa.Connection, now: datetime) -> pd.Timestamp |
     before = in_micros(now)
     leads, deals = STORED["leads"].c, STORED["deals"].c
     timed = [STORED[name].c.recorded_at for name in ("activities", "changes")]
-    whole = [sa.select(_last(column, before)) for column in timed]
-    untimed = []
+    whole: list[sa.Executable] = [sa.select(_last(column, before)) for column in timed]
+    untimed: list[sa.Executable] = []
     for records in (leads, deals):
         own = sa.case((records.created_at.is_not(None), records.recorded_at))
         closing = sa.func.coalesce(records.closed_recorded_at, records.closed_at)

@@ -53,7 +53,7 @@ class ReadBatch:
         Of the others.
     """
 
-    records: Mapping[TableName, list[tuple[int, dict[str, Any]]]]
+    records: Mapping[str, list[tuple[int, dict[str, Any]]]]
     errors: list[IngestError]
 
 
@@ -85,7 +85,7 @@ def read_ingest(body: bytes, now: datetime) -> ReadBatch:
             (Fault(field="", code="too_long", value=str(n_records), remedy=remedy),),
         )
     latest = in_micros(now + CLOCK_SKEW)
-    records: dict[TableName, list[tuple[int, dict[str, Any]]]] = {}
+    records: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     for name in NAMES:
         kept: list[tuple[int, dict[str, Any]]] = []
         seen: dict[tuple[object, ...], int] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import anyio
 import sqlalchemy as sa
@@ -22,6 +22,15 @@ from serving.http.endpoint import Call, Role
 from serving.http.problems import INVALID_REQUEST, NO_MODEL, Fault, ProblemKind, Refusal
 
 T = TypeVar("T")
+
+
+class Money(TypedDict):
+    """The reporting currency, and the file of the rates into it, as questions take them."""
+
+    rates: str | None
+    currency: str | None
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Who may read figures: a CRM's key scores and ingests.
@@ -53,7 +62,7 @@ def scope_of(call: Call, connection: sa.Connection) -> Scope:
     return Scope(call.caller.owners(connection))
 
 
-def money_of(call: Call) -> dict[str, str | None]:
+def money_of(call: Call) -> Money:
     """Give the reporting currency and the rates into it, as questions take them."""
     money = call.state.settings.money
     return {"rates": money.rates or None, "currency": money.currency or None}

@@ -135,7 +135,7 @@ def named(read: ReadBatch) -> tuple[tuple[str, ...], int]:
     """Give ids of records that a batch is about, for the audit log, and how many records it holds."""
     ids: dict[str, None] = {}
     for table, key in (("leads", "lead_id"), ("deals", "deal_id"), ("accounts", "account_id")):
-        ids |= dict.fromkeys(one[key] for _, one in read.records.get(table, ()))  # type: ignore[call-overload]
+        ids |= dict.fromkeys(one[key] for _, one in read.records.get(table, ()))
     for _, one in read.records.get("activities", ()):
         ids |= dict.fromkeys(one[key] for key in ("lead_id", "deal_id") if one.get(key))
     ids |= dict.fromkeys(one["record_id"] for _, one in read.records.get("changes", ()))
