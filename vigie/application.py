@@ -16,6 +16,7 @@ from vigie import (
     kpi_commands,
     ledger_commands,
     model_commands,
+    rescore_command,
     risk_commands,
     score_commands,
     serve_command,
@@ -82,6 +83,7 @@ def make_app() -> typer.Typer:
     score.command("leads")(score_commands.leads)
     score.command("deals")(score_commands.deals)
     app.add_typer(score, name="score", rich_help_panel=_SCORES)
+    app.command("rescore", rich_help_panel=_SCORES)(rescore_command.rescore)
     app.command("forecast", rich_help_panel=_FORECAST)(forecast_command.forecast)
     ledger = typer.Typer(no_args_is_help=True, help="What was forecast, why it moved, and how right it was.")
     ledger.command("list")(ledger_commands.list_)

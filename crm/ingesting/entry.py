@@ -15,7 +15,8 @@ from crm.store.reports import RowCounts, dump_counts, read_counts
 
 #: A clock that was set back by less is waited out; one that was set back by more was wrong before.
 SET_BACK: Final = 3_600_000_000
-_PREFIX: Final = "ingested "
+#: How the entry of an ingest begins in the place where a load has the digest of its mapping.
+INGESTED_ON: Final = "ingested "
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ def begin_entry(connection: sa.Connection, source: str, clock: Callable[[], date
         connection.exec_driver_sql("LOCK TABLE loads IN SHARE ROW EXCLUSIVE MODE")
     now = clock().astimezone(UTC)
     learned = in_micros(now)
-    days = LOADS.c.mapping_digest.startswith(_PREFIX)
+    days = LOADS.c.mapping_digest.startswith(INGESTED_ON)
     last = connection.execute(sa.select(sa.func.max(LOADS.c.loaded_at)).where(days)).scalar()
     if last is not None and learned <= last < learned + SET_BACK:
         learned = last + 1
-    day = f"{_PREFIX}{now:%Y-%m-%d}"
+    day = f"{INGESTED_ON}{now:%Y-%m-%d}"
     mine = (LOADS.c.source == source) & (LOADS.c.mapping_digest == day)
     found = connection.execute(sa.select(LOADS.c.load_id).where(mine)).scalar()
     if found is not None:

@@ -112,7 +112,7 @@ def _replayed(found: Accuracy, forecasts: pd.DataFrame, *, everything: bool) -> 
 def _scores(
     source: Source, scope: Scope, known: History, entity: str, moment: pd.Timestamp
 ) -> dict[str, Any]:
-    log = kept_scores(source.history, entity)
+    log = kept_scores(source.history, entity, moment)
     records = known.leads if entity == "lead" else known.deals
     if scope.owners is not None:
         owners = group_of(known, records, "owner")

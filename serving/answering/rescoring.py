@@ -33,7 +33,7 @@ CHUNK: Final = 2000
 SMALLEST_CHANGE: Final = 0.0005
 
 #: A score of a moment so far ahead of now was made by a clock that was wrong, and gives way.
-AHEAD: Final = timedelta(minutes=5)
+AHEAD: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ def rescore(
     now: datetime,
     *,
     current_from: datetime | None = None,
+    made_from: datetime | None = None,
+    again: bool = False,
     chunk: int = CHUNK,
     on_changes: OnChanges | None = None,
     guard: Guard | None = None,
@@ -122,6 +124,10 @@ def rescore(
         With a zone.
     current_from : datetime, optional
         Records that this model scored as of this moment or later are left as they are.
+    made_from : datetime, optional
+        But not those whose score was made before this moment.
+    again : bool
+        Whether to score also what has a score of a later moment, which is then gone.
     chunk : int
         Records of one transaction.
     on_changes : callable, optional
@@ -139,7 +145,9 @@ def rescore(
         Where the store cannot be read or written; what was committed before stays.
     """
     model = model_of(bundle, entity)
-    run = _Run(store, bundle, model, as_of.astimezone(UTC), now, current_from, on_changes, guard)
+    run = _Run(
+        store, bundle, model, as_of.astimezone(UTC), now, current_from, made_from, again, on_changes, guard
+    )
     run.begin()
     parts = open_parts(store, entity, chunk) if ids is None else _parts(ids, chunk)
     for some in parts:
@@ -194,6 +202,8 @@ class _Run:
     as_of: datetime
     now: datetime
     current_from: datetime | None
+    made_from: datetime | None
+    again: bool
     on_changes: OnChanges | None
     guard: Guard | None
     report: RescoreReport = field(default_factory=RescoreReport)
@@ -221,7 +231,8 @@ class _Run:
         entity = self.model.entity
         with self.store.reading() as connection:
             last = scores_of(connection, entity, ids)
-            ahead = [name for name, score in last.items() if score.as_of > max(self.now, self.as_of) + AHEAD]
+            latest = self.as_of if self.again else max(self.now, self.as_of) + AHEAD
+            ahead = [name for name, score in last.items() if score.as_of > latest]
             for name in ahead:
                 del last[name]
             due = [name for name in ids if not self._is_current(last.get(name))]
@@ -252,6 +263,7 @@ class _Run:
             self.current_from is not None
             and score.model_version == self.bundle.version
             and self.current_from <= score.as_of
+            and (self.made_from is None or self.made_from <= score.scored_at)
         )
 
 

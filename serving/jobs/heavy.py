@@ -46,12 +46,15 @@ class Heavy:
         A call that takes longer is given up, and its child with it.
     niceness : int
         How far the child stands back behind who answers requests.
+    log_to : int or None
+        File descriptor to which the child logs; None: as this process, to the standard output.
     """
 
     most_waiting: int = 16
     idle_seconds: float = 60.0
     most_seconds: float = 300.0
     niceness: int = 5
+    log_to: int | None = None
     _child: _Child | None = None
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _n_calls: int = 0
@@ -136,7 +139,7 @@ class Heavy:
             if self._child is not None and self._child.process.returncode is not None:
                 await self._end("lost")
             if self._child is None:
-                self._child = await _Child.start(self.niceness)
+                self._child = await _Child.start(self.niceness, self.log_to)
             kind, answer = await asyncio.wait_for(self._child.ask(message), self.most_seconds)
         except TimeoutError:
             await self._end("took_too_long")
@@ -187,7 +190,7 @@ class _Child:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def start(cls, niceness: int) -> _Child:
+    async def start(cls, niceness: int, log_to: int | None) -> _Child:
         ours, theirs = socket.socketpair()
         # The child finds the same packages; not multiprocessing, whose child would import the server.
         found = os.pathsep.join(path for path in sys.path if path)
@@ -196,6 +199,7 @@ class _Child:
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-c", _RUN, str(theirs.fileno()), str(niceness)),
                     stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log_to,
                     pass_fds=(theirs.fileno(),),
                     env=os.environ | {"PYTHONPATH": found, "OMP_NUM_THREADS": "1"},
                 )

@@ -75,10 +75,18 @@ SCORES = sa.Table(
     _number("logged_probability"),
     _text("logged_version"),
 )
-#: What lists are sorted by; each has an index.
+#: What lists are sorted by. Each has an index, which also holds what lists are filtered by: a record that is
+#: not asked for is passed over without reading its row.
 SORTED_BY = ("probability", "expected_value", "moved")
+FILTERED_BY = ("owner_id", "stage", "grade", "probability")
 for _name in SORTED_BY:
-    sa.Index(f"scores_by_{_name}", SCORES.c.entity, SCORES.c[_name].desc(), SCORES.c.record_id)
+    sa.Index(
+        f"scores_by_{_name}",
+        SCORES.c.entity,
+        SCORES.c[_name].desc(),
+        SCORES.c.record_id,
+        *(SCORES.c[name] for name in FILTERED_BY if name != _name),
+    )
 
 #: Scores over time: appended where a probability moved, or another model looked at the record.
 SCORE_LOG = sa.Table(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import overload
 
-from crm.moments import in_micros
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @overload
@@ -17,8 +16,14 @@ def to_micros(moment: None) -> None: ...
 @overload
 def to_micros(moment: datetime | None) -> int | None: ...
 def to_micros(moment: datetime | None) -> int | None:
-    """Give microseconds since 1970 in UTC."""
-    return None if moment is None else in_micros(moment)
+    """Give microseconds since 1970 in UTC.
+
+    Parameters
+    ----------
+    moment : datetime or None
+        With a zone.
+    """
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
 @overload

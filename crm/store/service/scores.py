@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
-import orjson
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,13 +18,36 @@ from crm.store.layout import STORED
 from crm.store.service.layout import SCORE_LOG, SCORES
 from crm.store.service.moments import to_micros, to_moment
 from crm.store.service.revision import raise_revision
+from crm.store.service.score_rows import (
+    Effect,
+    LoggedScore,
+    StoredScore,
+    log_row,
+    read_effects,
+    read_score,
+    score_row,
+)
+
+__all__ = [
+    "LOGGED_FROM",
+    "Effect",
+    "LoggedScore",
+    "Place",
+    "Sort",
+    "StoredScore",
+    "drop_scores",
+    "keep_scores",
+    "list_scores",
+    "probabilities",
+    "score_log",
+    "score_of",
+    "scores_of",
+]
 
 #: A probability that moved by less since the log had it is not logged again.
 LOGGED_FROM: Final = 0.0005
 
 Sort = Literal["propensity", "expected_value", "change"]
-#: A feature, its number (None where it has none), and its effect in probability.
-Effect = tuple[str, float | None, float]
 _COLUMN_OF: dict[Sort, str] = {
     "propensity": "probability",
     "expected_value": "expected_value",
@@ -40,73 +62,6 @@ class Place(Protocol):
     def key(self) -> float | None: ...
     @property
     def record_id(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StoredScore:
-    """The last score of a record.
-
-    Parameters
-    ----------
-    entity, record_id : str
-    as_of, scored_at : datetime
-        What it knew, and when it was made.
-    model_version : str
-    probability, base_probability : float
-    grade : str
-    close_p10, close_p50, close_p90 : datetime or None
-        Of a deal.
-    expected_amount, expected_value : float or None
-        The second is the first times the probability.
-    reasons : tuple of Effect
-    other_effects : float
-        What all effects that ``reasons`` does not name sum to.
-    previous_probability, previous_as_of : float, datetime or None
-        Of the score before.
-    change_reasons : tuple of Effect
-        What moved it since.
-    risks : tuple of dict
-        Signs of a deal at risk, as they are answered.
-    valid_until : datetime
-    input_hash : str
-    owner_id, stage : str or None
-    amount : float or None
-    """
-
-    entity: str
-    record_id: str
-    as_of: datetime
-    scored_at: datetime
-    model_version: str
-    probability: float
-    base_probability: float
-    grade: str
-    close_p10: datetime | None
-    close_p50: datetime | None
-    close_p90: datetime | None
-    expected_amount: float | None
-    expected_value: float | None
-    reasons: tuple[Effect, ...]
-    other_effects: float
-    previous_probability: float | None
-    previous_as_of: datetime | None
-    change_reasons: tuple[Effect, ...]
-    risks: tuple[dict[str, Any], ...]
-    valid_until: datetime
-    input_hash: str
-    owner_id: str | None
-    stage: str | None
-    amount: float | None
-
-
-class LoggedScore(NamedTuple):
-    """A score that a record had."""
-
-    as_of: datetime
-    scored_at: datetime
-    model_version: str
-    probability: float
-    reasons: tuple[Effect, ...]
 
 
 class _Logged(NamedTuple):
@@ -126,86 +81,66 @@ def keep_scores(connection: sa.Connection, scores: Sequence[StoredScore]) -> Non
     scores : sequence of StoredScore
         Of different records.
     """
-    rows, log = [], []
+    rows: list[tuple[Any, ...]] = []
+    log: list[tuple[Any, ...]] = []
     logged = _logged(connection, scores)
     for score in scores:
         last = logged.get((score.entity, score.record_id))
-        as_of = to_micros(score.as_of)
-        if last is not None and last.as_of > as_of:
+        if last is not None and last.as_of > to_micros(score.as_of):
             continue
-        row = _row(score, as_of)
         is_new = (
             last is None
             or last.version != score.model_version
             or abs(last.probability - score.probability) >= LOGGED_FROM
         )
-        if is_new:
-            log.append(
-                {column.name: row[column.name] for column in SCORE_LOG.columns if column.name != "position"}
-            )
-        row["logged_probability"] = score.probability if is_new or last is None else last.probability
-        row["logged_version"] = score.model_version
+        kept = score.probability if last is None or is_new else last.probability
+        row = score_row(score, kept, score.model_version)
         rows.append(row)
+        if is_new:
+            log.append(log_row(row))
     if not rows:
         return
-    connection.execute(_upsert(connection), rows)
+    # Past SQLAlchemy's work on each row, which would take longer than the database's.
+    texts = _texts(connection.dialect.name)
+    connection.exec_driver_sql(texts.upsert, rows)
     if log:
-        connection.execute(SCORE_LOG.insert(), log)
+        connection.exec_driver_sql(texts.log, log)
     raise_revision(connection, "scores")
 
 
 def _logged(connection: sa.Connection, scores: Sequence[StoredScore]) -> dict[tuple[str, str], _Logged]:
     columns = SCORES.c
+    asked = sa.select(columns.record_id, columns.as_of, columns.logged_probability, columns.logged_version)
     return {
-        (entity, row.record_id): _Logged(row.as_of, row.logged_probability, row.logged_version)
+        (entity, record_id): _Logged(as_of, probability, version)
         for entity in {score.entity for score in scores}
         for some in pieces(score.record_id for score in scores if score.entity == entity)
-        for row in connection.execute(
-            sa.select(
-                columns.record_id, columns.as_of, columns.logged_probability, columns.logged_version
-            ).where(columns.entity == entity, columns.record_id.in_(some))
-        )
+        for record_id, as_of, probability, version in connection.execute(
+            asked.where(columns.entity == entity, columns.record_id.in_(some))
+        ).all()
     }
 
 
-def _row(score: StoredScore, as_of: int) -> dict[str, Any]:
-    before = score.previous_probability
-    return {
-        "entity": score.entity,
-        "record_id": score.record_id,
-        "as_of": as_of,
-        "scored_at": to_micros(score.scored_at),
-        "model_version": score.model_version,
-        "probability": score.probability,
-        "base_probability": score.base_probability,
-        "grade": score.grade,
-        "close_p10": to_micros(score.close_p10),
-        "close_p50": to_micros(score.close_p50),
-        "close_p90": to_micros(score.close_p90),
-        "expected_amount": score.expected_amount,
-        "expected_value": score.expected_value,
-        "reasons": orjson.dumps(score.reasons).decode(),
-        "other_effects": score.other_effects,
-        "previous_probability": before,
-        "previous_as_of": to_micros(score.previous_as_of),
-        "change_reasons": orjson.dumps(score.change_reasons).decode(),
-        "risks": orjson.dumps(score.risks).decode(),
-        "valid_until": to_micros(score.valid_until),
-        "input_hash": score.input_hash,
-        "owner_id": score.owner_id,
-        "stage": score.stage,
-        "amount": score.amount,
-        "moved": None if before is None else score.probability - before,
-    }
+class _Texts(NamedTuple):
+    upsert: str
+    log: str
 
 
-def _upsert(connection: sa.Connection) -> sa.Executable:
-    insert = sqlite.insert(SCORES) if connection.dialect.name == "sqlite" else postgresql.insert(SCORES)
+@cache
+def _texts(kind: str) -> _Texts:
+    """Give the statements that write one row, with a place for each value in the order of the columns."""
+    dialect: sa.Dialect
+    if kind == "sqlite":
+        dialect, insert = sqlite.dialect(), sqlite.insert(SCORES)
+    else:
+        dialect = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+        insert = postgresql.insert(SCORES)  # type: ignore[assignment]
     keys = ("entity", "record_id")
-    values = {
-        column.name: insert.excluded[column.name] for column in SCORES.columns if column.name not in keys
-    }
-    return insert.on_conflict_do_update(index_elements=list(keys), set_=values)
+    values = {one.name: insert.excluded[one.name] for one in SCORES.columns if one.name not in keys}
+    upsert = insert.on_conflict_do_update(index_elements=list(keys), set_=values)
+    logged = [one.name for one in SCORE_LOG.columns if one.name != "position"]
+    log = SCORE_LOG.insert().inline().compile(dialect=dialect, column_keys=logged)
+    return _Texts(str(upsert.compile(dialect=dialect)), str(log))
 
 
 def drop_scores(connection: sa.Connection, entity: str, ids: Collection[str]) -> int:
@@ -222,11 +157,11 @@ def drop_scores(connection: sa.Connection, entity: str, ids: Collection[str]) ->
 def scores_of(connection: sa.Connection, entity: str, ids: Iterable[str]) -> dict[str, StoredScore]:
     """Give the last scores of records, by id; those that have none are not there."""
     return {
-        row.record_id: _score(row)
+        row[1]: read_score(row)
         for some in pieces(ids)
         for row in connection.execute(
             sa.select(SCORES).where(SCORES.c.entity == entity, SCORES.c.record_id.in_(some))
-        )
+        ).all()
     }
 
 
@@ -286,13 +221,13 @@ def list_scores(
                 column <= after.key, sa.or_(column < after.key, record_id > after.record_id)
             )
         ordered = numbered.order_by(column.desc(), record_id).limit(limit)
-        found = [_score(row) for row in connection.execute(ordered)]
+        found = [read_score(row) for row in connection.execute(ordered)]
     if len(found) < limit and column.nullable:
         rest = query.where(column.is_(None))
         if after is not None and after.key is None:
             rest = rest.where(record_id > after.record_id)
         ordered = rest.order_by(record_id).limit(limit - len(found))
-        found += [_score(row) for row in connection.execute(ordered)]
+        found += [read_score(row) for row in connection.execute(ordered)]
     return found
 
 
@@ -321,7 +256,7 @@ def score_log(
             to_moment(row.scored_at),
             row.model_version,
             row.probability,
-            _effects(row.reasons),
+            read_effects(row.reasons),
         )
         for row in connection.execute(query)
     ]
@@ -331,36 +266,3 @@ def probabilities(connection: sa.Connection, entity: str) -> NDArray[np.float64]
     """Give the probabilities of all open records that have a score, ascending."""
     query = sa.select(SCORES.c.probability).where(SCORES.c.entity == entity)
     return np.sort(np.array(connection.execute(query).scalars().all(), np.float64))
-
-
-def _score(row: sa.Row[Any]) -> StoredScore:
-    return StoredScore(
-        entity=row.entity,
-        record_id=row.record_id,
-        as_of=to_moment(row.as_of),
-        scored_at=to_moment(row.scored_at),
-        model_version=row.model_version,
-        probability=row.probability,
-        base_probability=row.base_probability,
-        grade=row.grade,
-        close_p10=to_moment(row.close_p10),
-        close_p50=to_moment(row.close_p50),
-        close_p90=to_moment(row.close_p90),
-        expected_amount=row.expected_amount,
-        expected_value=row.expected_value,
-        reasons=_effects(row.reasons),
-        other_effects=row.other_effects,
-        previous_probability=row.previous_probability,
-        previous_as_of=to_moment(row.previous_as_of),
-        change_reasons=_effects(row.change_reasons),
-        risks=tuple(orjson.loads(row.risks)),
-        valid_until=to_moment(row.valid_until),
-        input_hash=row.input_hash,
-        owner_id=row.owner_id,
-        stage=row.stage,
-        amount=row.amount,
-    )
-
-
-def _effects(text: str) -> tuple[Effect, ...]:
-    return tuple((name, number, effect) for name, number, effect in orjson.loads(text))

@@ -87,7 +87,10 @@ def _make_scores() -> None:
         _text("logged_version"),
     )
     for name in ("probability", "expected_value", "moved"):
-        op.create_index(f"scores_by_{name}", "scores", ["entity", sa.text(f"{name} DESC"), "record_id"])
+        # What is filtered by is there too, so that what is not asked for need not be read.
+        filters = [one for one in ("owner_id", "stage", "grade", "probability") if one != name]
+        sorted_by: list[str | sa.TextClause] = ["entity", sa.text(f"{name} DESC"), "record_id", *filters]
+        op.create_index(f"scores_by_{name}", "scores", sorted_by)
     op.create_table(
         "score_log",
         _numbered("position"),
