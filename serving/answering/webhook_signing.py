@@ -48,7 +48,7 @@ def read_secret(text: str) -> bytes:
         secret = b""
     if not text.startswith(PREFIX) or len(secret) not in SIZES:
         raise InputError(
-            f"the secret of a webhook must be {PREFIX} and then {SIZES.start} to {SIZES.stop - 1} random bytes "
+            f"the secret of a webhook must be {PREFIX} and then {SIZES.start} to {SIZES.stop - 1} bytes "
             "in base64; it is not shown here"
         )
     return secret

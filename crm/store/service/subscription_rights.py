@@ -1,4 +1,4 @@
-"""What a subscription may be told: what its key may see now, whatever it saw when the subscription was made."""
+"""What a subscription may be told: what its key may see now, whatever it saw when it was made."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from serving.http.problems import (
     STORE_FULL,
     STORE_UNAVAILABLE,
 )
+from serving.http.resources.writing import in_store_writing
 
 #: Ids that the audit log names of one call; it counts the others.
 NAMED = 20
@@ -110,20 +111,14 @@ DESCRIPTION = (
 
 async def _ingest(call: Call) -> Response:
     """Take in one batch."""
-    store, state = call.state.store, call.state
-    if store is None:  # the catalogue refuses before
-        raise RuntimeError("ingest was called without a store")
+    read = await call.state.run(read_ingest, call.body, call.now)
+    call.seen, call.n_seen = named(read)
 
-    def run() -> bytes:
-        read = read_ingest(call.body, call.now)
-        call.seen, call.n_seen = named(read)
-        with store.writing() as connection:
-            answer = take_in(connection, read, source=f"api: {call.caller.name}", clock=state.clock)
-            content = written(answer)
-            _remember(call, connection, content)
-        return content
+    def write(connection: sa.Connection) -> bytes:
+        source = f"api: {call.caller.name}"
+        return written(take_in(connection, read, source=source, clock=call.state.clock))
 
-    return Response(await state.run(run), media_type="application/json")
+    return await in_store_writing(call, write)
 
 
 def written(answer: IngestAnswer) -> bytes:
@@ -140,11 +135,6 @@ def named(read: ReadBatch) -> tuple[tuple[str, ...], int]:
         ids |= dict.fromkeys(one[key] for key in ("lead_id", "deal_id") if one.get(key))
     ids |= dict.fromkeys(one["record_id"] for _, one in read.records.get("changes", ()))
     return tuple(ids)[:NAMED], sum(map(len, read.records.values()))
-
-
-def _remember(call: Call, connection: sa.Connection, content: bytes) -> None:
-    if call.idempotency is not None:
-        call.idempotency.remember(connection, 200, content, "application/json")
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
