@@ -6,6 +6,7 @@ from serving.http.endpoint import Endpoint
 from serving.http.resources import (
     audit,
     call_list,
+    dead_letters,
     forecast,
     health,
     ingest,
@@ -14,6 +15,8 @@ from serving.http.resources import (
     models,
     record_history,
     scoring,
+    subscriptions,
+    webhooks_in,
 )
 from serving.http.resources.docs import with_docs
 
@@ -28,6 +31,9 @@ ENDPOINTS: tuple[Endpoint, ...] = with_docs(
         *forecast.ENDPOINTS,
         *kpis.ENDPOINTS,
         *ingest.ENDPOINTS,
+        *webhooks_in.ENDPOINTS,
+        *subscriptions.ENDPOINTS,
+        *dead_letters.ENDPOINTS,
         *audit.ENDPOINTS,
     )
 )

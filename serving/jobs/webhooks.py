@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -35,8 +35,12 @@ TARGETS: Final = 32
 TOGETHER: Final = 8
 #: Deliveries that are read at once.
 PIECE: Final = 400
-#: Seconds after which a turn begins nothing new.
-TURN: Final = 20.0
+#: Seconds between two looks at what is due, while somebody is being sent to.
+LOOK: Final = 0.5
+#: Seconds for which nothing more is sent to a target that failed.
+REST: Final = 5.0
+#: By so much at most the clock was set back that a delivery which was never put off is not due.
+SET_BACK: Final = timedelta(hours=1)
 
 _LOG = logging.getLogger("vigie.webhooks")
 #: A delivery with what came of it.
@@ -97,23 +101,22 @@ class _Turn:
     n_tried: int = 0
     targets: list[_Queue] = field(default_factory=list)
     busy: dict[asyncio.Task[bool], str] = field(default_factory=dict)
-    left_alone: set[str] = field(default_factory=set)
-    began: float = field(default_factory=time.monotonic)
+    resting: dict[str, float] = field(default_factory=dict)
 
     async def run(self, sender: Sender) -> int:
-        """Send until nothing is due any more, but to targets that failed or are slow."""
+        """Send until nothing is due any more, but to targets that failed a moment ago."""
         try:
             while self.targets or self.busy:
                 while self.targets and len(self.busy) < TARGETS:
                     queue = self.targets.pop(0)
                     task = asyncio.create_task(self._send_all(sender, queue))
                     self.busy[task] = queue.subscription.subscription_id
-                done, _ = await asyncio.wait(self.busy, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(self.busy, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     name = self.busy.pop(task)
                     if not task.result():
-                        self.left_alone.add(name)
-                if not self.targets and time.monotonic() - self.began < TURN:
+                        self.resting[name] = time.monotonic() + REST
+                if not self.targets:
                     await self.fetch()
         finally:
             for task in self.busy:
@@ -122,22 +125,25 @@ class _Turn:
         return self.n_tried
 
     async def fetch(self) -> None:
-        """Read what is due for subscriptions that are neither being sent to nor left alone."""
+        """Read what is due for subscriptions that are neither being sent to nor resting."""
         if self.state.is_closing:
             return
-        self.targets = await self.state.run(self._read, [*self.busy.values(), *self.left_alone])
+        moment = time.monotonic()
+        self.resting = {name: until for name, until in self.resting.items() if until > moment}
+        self.targets = await self.state.run(self._read, [*self.busy.values(), *self.resting])
 
     def _read(self, but_to: Sequence[str]) -> list[_Queue]:
         now = self.state.clock()
         with self.store.reading() as connection:
             if not is_held(connection, self.lease):
                 return []
-            due = due_deliveries(connection, now, PIECE, but_to=but_to)
             by_name: dict[str, list[Delivery]] = {}
-            for delivery in due:
-                by_name.setdefault(delivery.subscription_id, []).append(delivery)
-            found = {name: subscription(connection, name) for name in by_name}
-            live = [one for one in found.values() if one is not None and one.ended_at is None]
+            for one in due_deliveries(connection, now + SET_BACK, PIECE, but_to=but_to):
+                # One that was never put off is due whatever the clock says now: it may have been set back.
+                if one.due_at <= now or one.due_at == one.created_at:
+                    by_name.setdefault(one.subscription_id, []).append(one)
+            found = [subscription(connection, name) for name in by_name]
+            live = [one for one in found if one is not None and one.ended_at is None]
             revoked = without_key(connection, live)
         served = [one for one in live if one not in revoked]
         gone = sorted(set(by_name) - {one.subscription_id for one in served})
@@ -156,12 +162,16 @@ class _Turn:
             now = self.state.clock()
             outcomes = await asyncio.gather(*(sender.send(queue.subscription, one, now) for one in some))
             self.n_tried += len(some)
-            await self.state.run(self._note, queue.subscription, list(zip(some, outcomes, strict=True)))
-            if any(outcome.kind != "arrived" for outcome in outcomes) or self.state.is_closing:
+            done = list(zip(some, outcomes, strict=True))
+            is_held_still = await self.state.run(self._note, queue.subscription, done)
+            if not is_held_still or self.state.is_closing:
+                return True
+            if any(outcome.kind != "arrived" for outcome in outcomes):
                 return False
         return True
 
-    def _note(self, one: Subscription, done: Sequence[_Done]) -> None:
+    def _note(self, one: Subscription, done: Sequence[_Done]) -> bool:
+        """Note what came of some deliveries; say whether this process still has the lease."""
         now = self.state.clock()
         with self.store.writing() as connection:
             may_count = is_held(connection, self.lease)
@@ -183,6 +193,7 @@ class _Turn:
                     "error": outcome.error or outcome.kind,
                 }
                 _LOG.warning("webhook_failed", extra={"facts": facts})
+        return may_count
 
     def _note_failure(
         self, connection: sa.Connection, delivery: Delivery, outcome: Outcome, now: datetime

@@ -18,6 +18,7 @@ from serving.answering.webhook_signing import check, read_secret
 from serving.http.endpoint import ANYBODY, Call, Endpoint
 from serving.http.problems import (
     INVALID_REQUEST,
+    KEY_IN_USE,
     MALFORMED_JSON,
     NOT_FOUND,
     STORE_BUSY,
@@ -110,7 +111,10 @@ async def _take_hook(call: Call) -> Response:
                 remember(connection, owner, _OPERATION, message, kept, call.now)
         except AlreadyRemembered:
             # The same message came twice at once, and this one was undone.
-            return seen_before() or b"{}"
+            answered = seen_before()
+            if answered is None:
+                raise Refusal(KEY_IN_USE) from None
+            return answered
         return content
 
     return Response(await state.run(run), media_type="application/json")
