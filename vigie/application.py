@@ -13,6 +13,7 @@ from vigie import (
     follow_command,
     forecast_command,
     history_commands,
+    keys_commands,
     kpi_commands,
     ledger_commands,
     model_commands,
@@ -28,6 +29,7 @@ _HISTORY = "History"
 _MODELS = "Models"
 _SCORES = "Scores"
 _FORECAST = "Forecast"
+_SERVICE = "Service"
 
 
 def _show_version(asked: bool) -> None:
@@ -92,6 +94,12 @@ def make_app() -> typer.Typer:
     ledger.command("accuracy")(ledger_commands.accuracy)
     app.add_typer(ledger, name="ledger", rich_help_panel=_FORECAST)
     app.command("risks", rich_help_panel=_FORECAST)(risk_commands.risks)
-    app.command("serve", rich_help_panel=_SCORES)(serve_command.serve)
+    app.command("serve", rich_help_panel=_SERVICE)(serve_command.serve)
+    keys = typer.Typer(no_args_is_help=True, help="The keys of those who call the service.")
+    keys.command("add")(keys_commands.add)
+    keys.command("list")(keys_commands.list_)
+    keys.command("rotate")(keys_commands.rotate)
+    keys.command("revoke")(keys_commands.revoke)
+    app.add_typer(keys, name="keys", rich_help_panel=_SERVICE)
     app.command("demo", rich_help_panel=_SCORES)(demo_command.demo)
     return app

@@ -24,9 +24,8 @@ from crm.store.service.layout import JOBS
 from crm.store.service.moments import to_moment
 from serving.answering.ingesting import RESCORE
 from serving.answering.rescoring import CHUNK, RescoreReport, drop_ended, open_parts
-from serving.bundle import ModelBundle
 from serving.jobs.heavy import Heavy
-from serving.jobs.rescoring import Part, address_of, rescore_part
+from serving.jobs.rescoring import Part, address_of, kinds_of, rescore_part
 
 T = TypeVar("T")
 
@@ -94,7 +93,9 @@ async def rescore_open(
     """
     workers = [Heavy(most_seconds=LONGEST, niceness=0, log_to=_STDERR) for _ in range(processes)]
     try:
-        version, has = await workers[0].run(kinds_of, str(directory))
+        # All at once, so that each has its bundle ready.
+        found = await asyncio.gather(*(worker.run(kinds_of, str(directory)) for worker in workers))
+        version, has = found[0]
         lacking = [entity for entity in entities or () if entity not in has]
         if lacking:
             raise BundleError(f"bundle {version}: has no model of {lacking[0]}s; train on a history of them")
@@ -109,12 +110,6 @@ async def rescore_open(
         return BulkReport(version, done)
     finally:
         await asyncio.gather(*(worker.close() for worker in workers))
-
-
-def kinds_of(directory: str) -> tuple[str, tuple[str, ...]]:
-    """Give the version of a bundle, and the kinds of record that it has models of."""
-    found = ModelBundle.load(Path(directory))
-    return found.version, tuple(found.models)
 
 
 def last_taken_in(store: ServiceStore) -> datetime | None:

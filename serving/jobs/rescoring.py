@@ -189,9 +189,29 @@ def _store(address: str) -> ServiceStore:
     return ServiceStore.open(address, pool_size=1)
 
 
+def kinds_of(directory: str) -> tuple[str, tuple[str, ...]]:
+    """Give the version of the bundle in a directory, and the kinds of record that it has models of.
+
+    The process that is called keeps the bundle, ready to score by it.
+
+    Raises
+    ------
+    BundleError
+    """
+    _loaded.cache_clear()
+    found = _loaded(directory)
+    return found.version, tuple(found.models)
+
+
 @lru_cache(maxsize=1)
+def _loaded(directory: str) -> ModelBundle:
+    return ModelBundle.load(Path(directory))
+
+
 def _bundle(directory: str, version: str) -> ModelBundle:
-    found = ModelBundle.load(Path(directory))
+    if _loaded(directory).version != version:
+        _loaded.cache_clear()
+    found = _loaded(directory)
     if found.version != version:
         raise BundleError(
             f"{directory}: holds bundle {found.version}, not {version} that scoring began with; begin again"
