@@ -28,6 +28,9 @@ WORKERS_VARIABLE = "VIGIE_WORKERS"
 #: The address of the history store; it may hold a password, so it is in no argument and no file.
 HISTORY_VARIABLE = "VIGIE_HISTORY"
 
+#: The address of MLflow's registry, where its champion is to be served.
+REGISTRY_VARIABLE = "VIGIE_REGISTRY"
+
 _SETTINGS = read_service_settings()
 _WORKERS = max(1, int(os.environ.get(WORKERS_VARIABLE, "1")))
 _HISTORY = os.environ.get(HISTORY_VARIABLE, "")
@@ -67,7 +70,9 @@ class Vigie:
     """Scores leads and deals, and tells what is known of them."""
 
     def __init__(self) -> None:
-        self._running = Running(_STATE, location(), _HISTORY)
+        is_first = (bentoml.server_context.worker_index or 1) == 1
+        registry = os.environ.get(REGISTRY_VARIABLE, "") if is_first else ""
+        self._running = Running(_STATE, location(), _HISTORY, registry)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def begin(self) -> None:

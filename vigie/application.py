@@ -17,6 +17,7 @@ from vigie import (
     kpi_commands,
     ledger_commands,
     model_commands,
+    nightly_command,
     rescore_command,
     risk_commands,
     score_commands,
@@ -86,6 +87,7 @@ def make_app() -> typer.Typer:
     score.command("deals")(score_commands.deals)
     app.add_typer(score, name="score", rich_help_panel=_SCORES)
     app.command("rescore", rich_help_panel=_SCORES)(rescore_command.rescore)
+    app.command("nightly", rich_help_panel=_SCORES)(nightly_command.nightly)
     app.command("forecast", rich_help_panel=_FORECAST)(forecast_command.forecast)
     ledger = typer.Typer(no_args_is_help=True, help="What was forecast, why it moved, and how right it was.")
     ledger.command("list")(ledger_commands.list_)

@@ -126,20 +126,27 @@ class Edge:
             return
         endpoint, parts = self._routes.find(scope["method"], path)
         seen.endpoint = endpoint
-        if not endpoint.roles or endpoint.operation in state.opened:
+        is_open = not endpoint.roles or endpoint.operation in state.opened
+        if is_open and endpoint.method == "GET":
+            # Who watches the service is answered under any load.
             await self._go(endpoint, parts, _NOBODY, scope, receive, headers, request_id, reply, seen)
             return
         units = state.admission.enter(_length(headers))
         try:
-            client = scope.get("client")
-            caller = await state.access.caller(headers, client[0] if client else None, state.clock())
-            if caller.role not in endpoint.roles:
-                raise Refusal(FORBIDDEN, f"the key is one of role {caller.role}")
-            if caller.key_id is not None:
-                state.rates.take(caller.key_id)
+            caller = _NOBODY if is_open else await self._caller(endpoint, headers, scope)
             await self._go(endpoint, parts, caller, scope, receive, headers, request_id, reply, seen)
         finally:
             state.admission.leave(units)
+
+    async def _caller(self, endpoint: Endpoint, headers: Mapping[str, str], scope: Scope) -> Caller:
+        """Say who calls, if that one may call this, now."""
+        state, client = self._state, scope.get("client")
+        caller = await state.access.caller(headers, client[0] if client else None, state.clock())
+        if caller.role not in endpoint.roles:
+            raise Refusal(FORBIDDEN, f"the key is one of role {caller.role}")
+        if caller.key_id is not None:
+            state.rates.take(caller.key_id)
+        return caller
 
     async def _go(
         self,
@@ -183,7 +190,7 @@ class Edge:
             call.idempotency = idempotency_of(endpoint, headers, caller.key_id, asked, content, call.now)
         run = partial(respond, endpoint, call)
         response = await (run() if call.idempotency is None else answer_once(state, call.idempotency, run))
-        if endpoint.method != "GET" and endpoint.audited and endpoint.roles:
+        if endpoint.method != "GET" and endpoint.audited:
             # Who changed something is written down before the caller is told that it is changed.
             seen.is_noted = True
             state.trail.note(_row(endpoint, call, response.status_code))
@@ -195,7 +202,7 @@ class Edge:
         state, endpoint, call = self._state, seen.endpoint, seen.call
         operation = "other" if endpoint is None else endpoint.operation
         state.metrics.end(operation, status, seconds)
-        if endpoint is not None and call is not None and endpoint.roles:
+        if endpoint is not None and call is not None:
             if call.n_seen:
                 state.metrics.batch(operation, call.n_seen)
             if endpoint.audited and not seen.is_noted:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from crm.errors import StoreError
 from crm.store.service.engine import ServiceStore
+from serving.jobs.following import Following
 from serving.jobs.heavy import Heavy
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ class Running:
         The directory of the model bundle.
     history : str
         The address of the history store; empty for none.
+    registry : str
+        The address of MLflow's registry, whose champion is to be served; empty for none, and in all workers
+        but one of a machine: they share the directory.
     """
 
-    def __init__(self, state: State, bundle: Path, history: str = "") -> None:
+    def __init__(self, state: State, bundle: Path, history: str = "", registry: str = "") -> None:
         self._state = state
         self._bundle = bundle
         self._history = history
+        self._registry = registry
         self._tasks: list[asyncio.Task[Any]] = []
 
     def begin(self) -> None:
@@ -45,6 +50,8 @@ class Running:
         if state.heavy is None:
             state.heavy = Heavy()
         self._start("model", state.served.serve(self._bundle))
+        if self._registry:
+            self._start("registry", Following(self._registry, self._bundle).run())
         if self._history:
             self._start("store", self._open_store())
             seconds = state.settings.audit.flush_seconds

@@ -8,7 +8,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
+
 from serving.bundle import ModelBundle
 from serving.http.app import application
 from serving.http.catalogue import ENDPOINTS

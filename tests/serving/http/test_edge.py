@@ -24,7 +24,6 @@ from serving.http.state import State
 from serving.served_model import ServedModel
 from serving.settings import HttpSettings, ServiceSettings
 
-
 JSON = {"Content-Type": "application/json"}
 NOW = datetime(2024, 9, 2, 9, tzinfo=UTC)
 
