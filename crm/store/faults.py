@@ -13,7 +13,7 @@ _MEANINGS: tuple[tuple[tuple[str, ...], str, type[StoreError]], ...] = (
         StoreFull,
     ),
     (
-        ("is locked", "lock timeout", "could not serialize"),
+        ("is locked", "lock timeout", "could not serialize", "deadlock detected"),
         "another program is writing to it; the store is as it was; try again when that is done",
         StoreBusy,
     ),

@@ -67,25 +67,28 @@ def enqueue(
     due_at : datetime, optional
         Not before; else at once.
     key : str, optional
-        Work of the same kind and key that waits already is enough.
+        Takes the place of work of the same kind and key that waits. Where somebody is at that already, its
+        end does not end this: what it read may be older.
 
     Returns
     -------
     int
         The job's id.
     """
+    moment, due = to_micros(now), to_micros(due_at or now)
+    created = moment
     if key is not None:
-        same = sa.select(JOBS.c.job_id).where(JOBS.c.kind == kind, JOBS.c.name == key, JOBS.c.is_dead == 0)
-        there = connection.execute(same).scalar()
-        if there is not None:
-            return int(there)
+        same = (JOBS.c.kind == kind) & (JOBS.c.name == key) & (JOBS.c.is_dead == 0)
+        earlier = connection.execute(JOBS.delete().where(same).returning(JOBS.c.due_at, JOBS.c.created_at))
+        for its_due, its_created in earlier:
+            due, created = min(due, its_due), min(created, its_created)
     row = {
         "kind": kind,
         "name": key,
         "payload": orjson.dumps(payload).decode(),
         "attempts": 0,
-        "due_at": to_micros(due_at or now),
-        "created_at": to_micros(now),
+        "due_at": due,
+        "created_at": created,
         "is_dead": 0,
     }
     return int(connection.execute(JOBS.insert().values(row).returning(JOBS.c.job_id)).scalar_one())

@@ -8,7 +8,7 @@ import hmac
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -167,7 +167,7 @@ def revoke_key(connection: sa.Connection, key_id: str, now: datetime) -> ApiKey:
     ended = API_KEYS.update().where(API_KEYS.c.key_id == row.key_id)
     connection.execute(ended.values(revoked_at=to_micros(now), old_digest=None, old_until=None))
     raise_revision(connection, "keys")
-    return _key(row)
+    return replace(_key(row), revoked_at=now)
 
 
 def _live(connection: sa.Connection, named: str) -> sa.Row[Any]:

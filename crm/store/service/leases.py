@@ -82,7 +82,8 @@ def release_lease(connection: sa.Connection, lease: Lease) -> None:
 def is_held(connection: sa.Connection, lease: Lease) -> bool:
     """Say whether a lease is still the holder's, in the transaction of the work that it allows."""
     query = sa.select(LEASES.c.token).where(LEASES.c.name == lease.name, LEASES.c.holder == lease.holder)
-    if connection.dialect.name == "postgresql":
+    reads_only = connection.get_execution_options().get("postgresql_readonly", False)
+    if connection.dialect.name == "postgresql" and not reads_only:
         # Nobody takes it until the work is committed.
         query = query.with_for_update(read=True)
     return connection.execute(query).scalar() == lease.token

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from crm.ingesting.rows import pieces
 from crm.store.service.layout import MARKS
@@ -37,16 +38,15 @@ class Mark:
 
 def set_mark(connection: sa.Connection, entity: str, record_id: str, mark: Mark) -> None:
     """Mark a record, in the place of what was said before."""
-    drop_mark(connection, entity, record_id)
-    row = {
-        "entity": entity,
-        "record_id": record_id,
+    values = {
         "kind": mark.kind,
         "until": to_micros(mark.until),
         "at": to_micros(mark.at),
         "key_id": mark.key_id,
     }
-    connection.execute(MARKS.insert().values(row))
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(MARKS).values(entity=entity, record_id=record_id, **values)
+    connection.execute(insert.on_conflict_do_update(index_elements=["entity", "record_id"], set_=values))
 
 
 def drop_mark(connection: sa.Connection, entity: str, record_id: str) -> bool:
