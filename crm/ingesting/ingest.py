@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -168,7 +168,7 @@ class _Records:
             return
         old_kinds = attribute_kinds(self._connection, self._table.name)
         kinds = dict(old_kinds)
-        _foresee(kinds, states)
+        _foresee(kinds, states, changes, self._table.names)
         told = [(place, one, _change_id(one)) for place, one in changes]
         there = {
             row["change_id"]: row
@@ -279,13 +279,28 @@ def _change_id(sent: Mapping[str, Any]) -> str:
     return digest((*parts, *(None if value is None else str(value) for value in values)))
 
 
-def _foresee(kinds: dict[str, Kind], states: Iterable[Sent]) -> None:
-    """Say what attributes that are new to the store are: numbers, where every value in the batch is one."""
+def _foresee(
+    kinds: dict[str, Kind], states: Iterable[Sent], changes: Iterable[Sent], columns: Collection[str]
+) -> None:
+    """Say what attributes that are new to the store are: numbers, where every value in the batch is one.
+
+    Changes count only for what no record of the batch has: field histories write numbers as text too.
+    """
     fresh: dict[str, Kind] = {}
     for _, one in states:
         for name, value in (one.get("attributes") or {}).items():
-            if value is None or name in kinds:
-                continue
-            kind: Kind = "text" if isinstance(value, str) else "number"
-            fresh[name] = "text" if "text" in (kind, fresh.get(name)) else "number"
-    kinds |= fresh
+            if value is not None and name not in kinds:
+                fresh[name] = _kind_of(value, fresh.get(name))
+    told: dict[str, Kind] = {}
+    for _, one in changes:
+        name = one["field"]
+        if name in columns or name in kinds or name in fresh:
+            continue
+        for value in (one.get("old_value"), one.get("new_value")):
+            if value is not None:
+                told[name] = _kind_of(value, told.get(name))
+    kinds |= told | fresh
+
+
+def _kind_of(value: Any, before: Kind | None) -> Kind:
+    return "text" if isinstance(value, str) or before == "text" else "number"

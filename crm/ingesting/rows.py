@@ -101,9 +101,10 @@ def _exports(connection: sa.Connection, load_ids: set[int]) -> dict[int, int]:
 
 
 def _read_told(connection: sa.Connection, entity: str, known: Mapping[str, Known]) -> None:
-    """Find the last change of each field, in the order in which changes were known."""
+    """Find the last change of each field in the order in which changes were known, and the latest moment."""
     changes = STORED["changes"].c
     last: dict[tuple[str, str], tuple[tuple[int, int, int], Any]] = {}
+    since: dict[tuple[str, str], int] = {}
     columns = (
         changes.record_id,
         changes.field,
@@ -117,14 +118,18 @@ def _read_told(connection: sa.Connection, entity: str, known: Mapping[str, Known
     for some in pieces(known):
         query = sa.select(*columns).where(changes.entity == entity, changes.record_id.in_(some))
         for row in connection.execute(query):
+            key = (row.record_id, row.field)
             order = (max(row.recorded_at, row.changed_at), row.changed_at, row.position)
-            found = last.get((row.record_id, row.field))
+            found = last.get(key)
             if found is None or order > found[0]:
-                last[row.record_id, row.field] = (order, row)
+                last[key] = (order, row)
+            since[key] = max(row.changed_at, since.get(key, row.changed_at))
     for (record_id, field), (_, row) in last.items():
         found_id = found_by_import(entity, record_id, field, row.changed_at)
         is_found = row.change_id == found_id or row.change_id.startswith(FOUND)
-        known[record_id].told[field] = Told(row.new_value, row.changed_at, is_found, row.old_value)
+        # One that came late and said the same does not take back how long that is known to be so.
+        at = since[record_id, field]
+        known[record_id].told[field] = Told(row.new_value, at, is_found, row.old_value)
 
 
 def states_of(connection: sa.Connection, entity: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
