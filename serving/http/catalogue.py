@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serving.http.endpoint import Endpoint
 from serving.http.resources import (
+    accuracy,
     audit,
     call_list,
     dead_letters,
@@ -30,6 +31,7 @@ ENDPOINTS: tuple[Endpoint, ...] = with_docs(
         *call_list.ENDPOINTS,
         *forecast.ENDPOINTS,
         *kpis.ENDPOINTS,
+        *accuracy.ENDPOINTS,
         *ingest.ENDPOINTS,
         *webhooks_in.ENDPOINTS,
         *subscriptions.ENDPOINTS,

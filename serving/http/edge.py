@@ -190,7 +190,7 @@ class Edge:
             call.idempotency = idempotency_of(endpoint, headers, caller.key_id, asked, content, call.now)
         run = partial(respond, endpoint, call)
         response = await (run() if call.idempotency is None else answer_once(state, call.idempotency, run))
-        if endpoint.method != "GET" and endpoint.audited:
+        if endpoint.method != "GET" and endpoint.audited and response.status_code < 400:
             # Who changed something is written down before the caller is told that it is changed.
             seen.is_noted = True
             state.trail.note(_row(endpoint, call, response.status_code))
@@ -205,7 +205,8 @@ class Edge:
         if endpoint is not None and call is not None:
             if call.n_seen:
                 state.metrics.batch(operation, call.n_seen)
-            if endpoint.audited and not seen.is_noted:
+            # Who has no key and is refused is nobody, of whom there may be very many.
+            if endpoint.audited and not seen.is_noted and (endpoint.roles or status < 400):
                 state.trail.note(_row(endpoint, call, status))
         if _LOG.isEnabledFor(logging.INFO):
             facts = {

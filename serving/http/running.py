@@ -12,6 +12,8 @@ from crm.errors import StoreError
 from crm.store.service.engine import ServiceStore
 from serving.jobs.following import Following
 from serving.jobs.heavy import Heavy
+from serving.jobs.webhooks import deliver_due
+from serving.jobs.worker import Worker
 
 if TYPE_CHECKING:
     from serving.http.state import State
@@ -56,6 +58,7 @@ class Running:
             self._start("store", self._open_store())
             seconds = state.settings.audit.flush_seconds
             self._start("audit", state.trail.run(seconds, state.access.used))
+            self._start("worker", Worker(state, deliver_due).run())
 
     async def end(self) -> None:
         """End them; what was taken down is written first, as far as the store lets it."""
