@@ -1,6 +1,6 @@
 """How many records a second are ingested into a store that holds much already.
 
-    python benchmarks/ingest.py --leads 100000 --activities 1000000
+python benchmarks/ingest.py --leads 100000 --activities 1000000
 """
 
 from __future__ import annotations

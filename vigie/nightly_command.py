@@ -206,6 +206,7 @@ def _lines(
 
 def _stale(fresh: Freshness) -> str:
     return (
-        f"the last thing recorded is of {show(fresh.last)}, {fresh.hours:,.0f} h ago (limit {fresh.limit:g} h, "
+        f"the last thing recorded is of {show(fresh.last)}, {fresh.hours:,.0f} h ago "
+        f"(limit {fresh.limit:g} h, "
         "--stale-after); check what brings data in, an import or the CRM's calls of /v1/ingest"
     )

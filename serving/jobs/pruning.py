@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
-
-from crm.store.service.forgetting import forget, older_than
+from typing import Final, Literal
 
 from crm.store.service.audit import drop_audit_before
 from crm.store.service.deliveries import drop_delivered_before
 from crm.store.service.engine import ServiceStore
+from crm.store.service.forgetting import forget, older_than
 from crm.store.service.idempotency import drop_remembered_before
 from serving.answering.rescoring import Guard
 from serving.settings import KeepingSettings
@@ -55,7 +54,8 @@ def prune(
             if guard is not None:
                 guard(connection)
             gone[name] = drop(connection, now - timedelta(days=days))
-    for entity in ("lead", "deal"):
+    entities: tuple[Literal["lead", "deal"], ...] = ("lead", "deal")
+    for entity in entities:
         gone[f"{entity}s"] = 0
         if keeping.records_days > 0:
             gone[f"{entity}s"] = _forget_old(store, entity, keeping.records_days, now, by, guard)
@@ -63,7 +63,12 @@ def prune(
 
 
 def _forget_old(
-    store: ServiceStore, entity: str, days: float, now: datetime, by: str, guard: Guard | None
+    store: ServiceStore,
+    entity: Literal["lead", "deal"],
+    days: float,
+    now: datetime,
+    by: str,
+    guard: Guard | None,
 ) -> int:
     n = 0
     while True:

@@ -149,8 +149,8 @@ class _Turn:
         gone = sorted(set(by_name) - {one.subscription_id for one in served})
         if gone:
             with self.store.writing() as connection:
-                for one in revoked:
-                    end_subscription(connection, one.subscription_id, "its key was revoked", now)
+                for ended in revoked:
+                    end_subscription(connection, ended.subscription_id, "its key was revoked", now)
                 for name in gone:
                     drop_deliveries_of(connection, name)
         return [_Queue(one, by_name[one.subscription_id]) for one in served]

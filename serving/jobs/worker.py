@@ -48,9 +48,13 @@ class WorkerState(Protocol):
     """What a worker needs of the state that its process serves with."""
 
     served: ServedModel
-    clock: Callable[[], datetime]
     settings: ServiceSettings
     store: ServiceStore | None
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """Gives the moment, in UTC."""
+        ...
 
 
 #: Sends events on their way: takes the state and the lease, gives how many it handled.

@@ -1,4 +1,4 @@
-"""An empty store as the service opens it, on SQLite and on PostgreSQL; made once, and emptied for each test."""
+"""An empty store as the service opens it, on SQLite and on PostgreSQL; emptied for each test."""
 
 from __future__ import annotations
 

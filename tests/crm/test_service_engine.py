@@ -125,9 +125,15 @@ def test_no_free_connection_is_told_busy(service_url: str, monkeypatch: pytest.M
     """With all connections in use a caller waits a bounded time and is told to come again."""
     monkeypatch.setattr("crm.store.service.engine.CONNECTION_WAIT", 0.1)
     store = ServiceStore.open(service_url, pool_size=1)
-    with store.reading(), store.reading(), store.reading():  # one that stays open, and two more
-        with pytest.raises(StoreBusy, match="all connections are in use"), store.reading():
-            pass
+    # One that stays open, and two more.
+    with (
+        store.reading(),
+        store.reading(),
+        store.reading(),
+        pytest.raises(StoreBusy, match="all connections are in use"),
+        store.reading(),
+    ):
+        pass
     with store.reading() as connection:
         assert connection.execute(sa.select(1)).scalar() == 1
     store.close()
@@ -154,7 +160,7 @@ def test_a_message_does_not_repeat_values(service: ServiceStore) -> None:
 
 
 def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
-    """Where the file cannot grow, writing raises StoreFull; reading goes on, and writing once there is room."""
+    """Where the file cannot grow, writing raises StoreFull; reading goes on, and writing when there is room."""
     url = str(tmp_path / "history.db")
     Store.open(url, create=True)
     code = """
