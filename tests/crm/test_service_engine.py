@@ -160,7 +160,7 @@ def test_a_message_does_not_repeat_values(service: ServiceStore) -> None:
 
 
 def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path: Path) -> None:
-    """Where the file cannot grow, writing raises StoreFull; reading goes on, and writing when there is room."""
+    """Where the file cannot grow, writing raises StoreFull; reading goes on, and later writing too."""
     url = str(tmp_path / "history.db")
     Store.open(url, create=True)
     code = """
