@@ -33,7 +33,7 @@ from mlflow.models.signature import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, Schema
 
-from crm.errors import NotEnoughData, TrackingError
+from crm.errors import BundleError, NotEnoughData, TrackingError
 from crm.history import History
 from crm.known import known_at
 from serving.bundle import ModelBundle
@@ -321,7 +321,11 @@ def registered_bundle(tracking_uri: str, alias: str = CHAMPION, *, name: str = "
     """
     with _client(tracking_uri) as (client, _), tempfile.TemporaryDirectory(prefix="vigie-fetch-") as folder:
         chosen = _version(client, name, alias, is_alias=not alias.isdecimal())
-        return ModelBundle.load(_download(client, chosen, Path(folder)))
+        try:
+            return ModelBundle.load(_download(client, chosen, Path(folder)))
+        except BundleError as error:
+            # Named by where it lies for good; the folder that it was copied to is gone when this is read.
+            raise BundleError(str(error).replace(folder, f"{name} version {chosen.version}")) from None
 
 
 def champion_of(tracking_uri: str, *, name: str = "vigie") -> tuple[str, str | None]:

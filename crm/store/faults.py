@@ -61,7 +61,8 @@ def explain(message: str, address: StoreAddress) -> StoreError:
     sqlite:///history.db: the disk is full or cannot be written; the store is as it was; free some space and \
 try again (database or disk is full)
     """
-    said = " ".join(address.redact(message).split())
+    # PostgreSQL's details repeat the row, which may be a person's.
+    said = " ".join(address.redact(message.split("DETAIL:", 1)[0]).split())
     said = said.rsplit("[SQLite] ", 1)[-1].rsplit("[libpq] ", 1)[-1]
     lowered = said.lower()
     for words, meaning, kind in _MEANINGS:
