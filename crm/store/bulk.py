@@ -1,7 +1,8 @@
-"""One transaction on a store through ADBC: bulk reads and merges as Arrow tables."""
+"""One transaction on a store, through ADBC where it may be: bulk reads and merges as Arrow tables."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +17,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from crm.store.address import StoreAddress
 from crm.store.faults import explain
+from crm.store.libraries import Library, enter_bulk, leave
+from crm.store.python_bulk import PythonConnection
 from crm.store.service.layout import REVISIONS
 from crm.store.service.revision import Part, raising
 
@@ -43,12 +46,25 @@ class Transaction:
     def __init__(self, address: StoreAddress) -> None:
         self._address = address
         self._dialect = _DIALECTS[address.kind]
-        with self._explained():
-            if address.kind == "sqlite":
-                self._connection = adbc_driver_sqlite.dbapi.connect(address.for_adbc)
-            else:
-                self._connection = adbc_driver_postgresql.dbapi.connect(address.for_adbc)
-        self._cursor = self._connection.cursor()
+        self._library: Library = "adbc" if address.path is None else enter_bulk(address.path)
+        try:
+            with self._explained():
+                self._connection: Any = self._connect()
+                self._cursor = self._connection.cursor()
+        except BaseException:
+            self._leave()
+            raise
+
+    def _connect(self) -> Any:
+        if self._address.path is None:
+            return adbc_driver_postgresql.dbapi.connect(self._address.for_adbc)
+        if self._library == "python":
+            return PythonConnection(self._address.path, _LOCK_WAIT_MS / 1000)
+        return adbc_driver_sqlite.dbapi.connect(self._address.for_adbc)
+
+    def _leave(self) -> None:
+        if self._address.path is not None:
+            leave(self._address.path, self._library)
 
     def __enter__(self) -> Transaction:
         if self._address.kind == "sqlite":
@@ -56,7 +72,10 @@ class Transaction:
             self.run(sa.text(f"PRAGMA cache_size = -{_CACHE_KIB}"))
             # What is written over leaves no trace in pages that are written anyway.
             self.run(sa.text("PRAGMA secure_delete = FAST"))
-            self._cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(PIECE)})
+            if self._library == "python":
+                self._connection.begin()
+            else:
+                self._cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(PIECE)})
         else:
             self.run(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             self.run(sa.text(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}"))
@@ -65,9 +84,12 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Closing an ADBC connection rolls back what was not committed.
-        self._cursor.close()
-        self._connection.close()
+        # Closing a connection rolls back what was not committed.
+        try:
+            self._cursor.close()
+            self._connection.close()
+        finally:
+            self._leave()
 
     def run(self, statement: sa.Executable) -> None:
         """Run a statement that gives no rows."""
@@ -165,7 +187,7 @@ class Transaction:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except adbc_driver_manager.Error as error:
+        except (adbc_driver_manager.Error, sqlite3.Error) as error:
             raise explain(str(error), self._address) from None
 
 

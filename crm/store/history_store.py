@@ -17,6 +17,7 @@ from crm.store.facts import enter_facts, read_facts
 from crm.store.faults import explain
 from crm.store.forecasts import keep_entry, read_entries
 from crm.store.layout import FORECAST_ENTRIES, LOADS
+from crm.store.libraries import python_driver
 from crm.store.reports import Load, LoadReport, RowCounts, dump_counts, read_counts
 from crm.store.tables import load_table, read_table
 from crm.store.versions import bring_up
@@ -65,7 +66,8 @@ class Store:
         if address.kind == "sqlite":
             sa.event.listen(engine, "connect", _leave_transactions_alone)
         try:
-            bring_up(engine, address, create=create, upgrade=upgrade)
+            with python_driver(address.path):
+                bring_up(engine, address, create=create, upgrade=upgrade)
         except sa.exc.DBAPIError as error:
             raise explain(str(error.orig), address) from None
         return cls(address)

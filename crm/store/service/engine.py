@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,6 +14,7 @@ import sqlalchemy as sa
 from crm.errors import StoreBusy
 from crm.store.faults import explain
 from crm.store.history_store import Store
+from crm.store.libraries import enter_python, leave
 
 #: Milliseconds that a statement waits for another writer.
 LOCK_WAIT_MS: Final = 5_000
@@ -40,6 +43,7 @@ class ServiceStore:
     def __init__(self, history: Store, pool_size: int = 4) -> None:
         self.history = history
         self.is_local = history.address.kind == "sqlite"
+        self._closing: weakref.finalize[[sa.Engine, Path], ServiceStore] | None = None
         options: dict[str, Any] = {"timeout": LOCK_WAIT_MS / 1000, "check_same_thread": False}
         if not self.is_local:
             options = _postgres_options(history)
@@ -55,7 +59,10 @@ class ServiceStore:
             # Values of rows are no part of any message.
             hide_parameters=True,
         )
-        if self.is_local:
+        if history.address.path is not None:
+            # From here on nothing in this process opens the file with another copy of SQLite.
+            enter_python(history.address.path)
+            self._closing = weakref.finalize(self, _let_go, self._engine, history.address.path)
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
             sa.event.listen(self._engine, "begin", _begin_sqlite)
         self._for_reading = (
@@ -118,8 +125,16 @@ class ServiceStore:
             raise explain(str(error.orig), self.history.address) from None
 
     def close(self) -> None:
-        """Close the connections that are open."""
-        self._engine.dispose()
+        """Close the connections that are open; a store that was closed is not used again."""
+        if self._closing is None:
+            self._engine.dispose()
+        else:
+            self._closing()
+
+
+def _let_go(engine: sa.Engine, path: Path) -> None:
+    engine.dispose()
+    leave(path, "python")
 
 
 def _postgres_options(history: Store) -> dict[str, Any]:
